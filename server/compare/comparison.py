@@ -18,8 +18,9 @@ from server.compare.run import ComparedRun
 from server.report import words
 from server.report.appendix import WHOLE
 from server.report.figures import AUC_FLOOR
+from server.report.performance_records import Performance
 from server.report.reading import set_label, sets
-from server.report.schema import Performance, Selection
+from server.report.selection_records import Selection
 
 
 def write_comparison(first: ComparedRun, second: ComparedRun, folder: Path) -> Path:

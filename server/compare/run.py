@@ -9,9 +9,10 @@ from typing import Any
 
 from common.errors import InputError, StudyError
 from common.study.model import load_study
+from server.report.performance_records import Performance
 from server.report.reading import main_run
 from server.report.results import read
-from server.report.schema import Performance, Results
+from server.report.schema import Results
 
 KEYS_OF_SITES = "public_key"  # each deployment has its own; they change no result
 

@@ -11,8 +11,9 @@ from server.report.comparisons import primary_row, primary_sentence
 from server.report.heterogeneity import heterogeneity_rows
 from server.report.measures import measures_of
 from server.report.patients import set_total
+from server.report.performance_records import Performance
 from server.report.reading import headline_model, main_run, models, set_label, sets, test_sets
-from server.report.schema import Performance, RecordedColumn, RecordedSettings, Results
+from server.report.schema import RecordedColumn, RecordedSettings, Results
 
 ROUTES = {
     "inprocess": "simulated in one process on one machine",

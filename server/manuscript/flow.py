@@ -10,8 +10,9 @@ from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
 from server.report.patients import set_total
+from server.report.performance_records import Performance
 from server.report.reading import headline_model, main_run, set_label, sets
-from server.report.schema import Performance, Results
+from server.report.schema import Results
 
 COLUMNS = (
     *("set", "model", "patients", "with_outcome", "without_outcome", "cutoff"),

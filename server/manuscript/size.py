@@ -9,8 +9,9 @@ from common.evaluation.sample_size import expected_width, patients_to_develop
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
+from server.report.performance_records import Performance
 from server.report.reading import headline_model, main_run, set_label
-from server.report.schema import Performance, RecordedSettings, Results
+from server.report.schema import RecordedSettings, Results
 
 COLUMNS = (
     *("model", "set", "patients", "events", "candidate_parameters", "events_per_parameter"),

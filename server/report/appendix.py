@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from common.disclosure.rule import RULES, patients_of
 from common.html.pages import Block, Cell, Line
 from server.report import words
+from server.report.privacy_records import Transfer
 from server.report.reading import main_run, runs
-from server.report.schema import Results, Selection, Transfer
+from server.report.schema import Results
+from server.report.selection_records import Selection
 
 WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 HELD_OUT = (

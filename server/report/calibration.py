@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
+from server.report.performance_records import CalibrationFit, Recalibration
 from server.report.reading import main_run, models, set_label, sets
-from server.report.schema import CalibrationFit, Recalibration, Results
+from server.report.schema import Results
 
 FIGURES = ("Observed : expected", "Intercept in the large", "Slope")
 WAYS = {"none": "as it is", "large": "new intercept", "logistic": "new intercept and slope"}

@@ -12,8 +12,9 @@ from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from common.study.analysis import PrimaryComparison
 from server.report import words
+from server.report.performance_records import DeLong
 from server.report.reading import main_run, set_label
-from server.report.schema import DeLong, Results
+from server.report.schema import Results
 
 PRIMARY, EXPLORATORY = "primary", "exploratory"
 

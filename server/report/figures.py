@@ -31,6 +31,7 @@ from common.models import MODELS, in_order
 from server.report import words
 from server.report.follow_up import draw_risk_calibration, draw_survival
 from server.report.patients import draw_flow
+from server.report.performance_records import Calibration, DecisionCurve, Roc
 from server.report.reading import (
     MatrixRow,
     deciding,
@@ -40,14 +41,8 @@ from server.report.reading import (
     set_label,
     sets,
 )
-from server.report.schema import (
-    Calibration,
-    DecisionCurve,
-    LassoPath,
-    Results,
-    Roc,
-    Selection,
-)
+from server.report.schema import Results
+from server.report.selection_records import LassoPath, Selection
 from server.report.subgroups import draw_strata
 
 MOST_BARS = 25

@@ -17,7 +17,8 @@ from common.evaluation.random_effects import (
 )
 from common.html.pages import Cell, Line
 from server.report import words
-from server.report.schema import LeaveOneOut, Results, SitePerformance
+from server.report.performance_records import LeaveOneOut, SitePerformance
+from server.report.schema import Results
 
 HETEROGENEITY_COLUMNS = (
     *("run", "set", "model", "hospitals", "auc", "ci_low", "ci_high"),

@@ -19,8 +19,9 @@ from common.models import MODELS
 from server.report import words
 from server.report.heterogeneity import summary_lines, summary_of
 from server.report.performance import interval_warnings
+from server.report.performance_records import LeaveOneOut
 from server.report.reading import models
-from server.report.schema import LeaveOneOut, Results
+from server.report.schema import Results
 
 LEAVE_ONE_OUT_COLUMNS = (
     *("site", "model", "n", "positives", "auc", "ci_low", "ci_high", "ci_method"),

@@ -10,8 +10,9 @@ from common.evaluation.at_cutoff import AtCutoff, Estimate, at_cutoff
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
+from server.report.performance_records import Performance
 from server.report.reading import MatrixRow, main_run, performance_matrix, primary, set_label
-from server.report.schema import Performance, Results
+from server.report.schema import Results
 
 SHARES = {
     "accuracy": "Accuracy, %",

@@ -11,6 +11,7 @@ from itertools import groupby
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
+from server.report.performance_records import LeaveOneOut, Performance, SitePerformance, Stratum
 from server.report.reading import (
     MatrixRow,
     comparison,
@@ -21,7 +22,7 @@ from server.report.reading import (
     primary,
     set_label,
 )
-from server.report.schema import LeaveOneOut, Performance, Results, SitePerformance, Stratum
+from server.report.schema import Results
 
 SIGNIFICANT = 0.05
 # patients with the endpoint below which an AUC comes with a warning

@@ -11,8 +11,9 @@ from common.html.pages import Block, Cell, Line
 from common.study.model import Study
 from server.phases.evaluation import EvaluationFindings
 from server.report import words
+from server.report.privacy_records import CanarySearch
 from server.report.reading import main_run
-from server.report.schema import CanarySearch, Results
+from server.report.schema import Results
 
 FIGURES = tuple(field.name for field in fields(CanaryFigures))
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from common.models import in_order
-from server.report.schema import Correlation, DeLong, Performance, Results
+from server.report.performance_records import DeLong, Performance
+from server.report.schema import Results
+from server.report.selection_records import Correlation
 from server.report.words import humanise
 
 

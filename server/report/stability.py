@@ -9,7 +9,8 @@ from common.evaluation.stability import Stability, stability
 from common.html.pages import Block, Cell, Line
 from server.report import words
 from server.report.reading import main_run
-from server.report.schema import FoldSelections, Results, Selection
+from server.report.schema import Results
+from server.report.selection_records import FoldSelections, Selection
 
 STABILITY_COLUMNS = ("run", "model", "item", "name", "value", "ci_low", "ci_high", "in_final_model")
 _HEADINGS = (

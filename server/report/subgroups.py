@@ -13,8 +13,9 @@ from common.models import MODELS
 from server.report import words
 from server.report.heterogeneity import summary_lines
 from server.report.performance import interval_warnings
+from server.report.performance_records import SitePerformance, Stratum, StratumTest
 from server.report.reading import main_run, models, set_label, sets
-from server.report.schema import Results, SitePerformance, Stratum, StratumTest
+from server.report.schema import Results
 
 MARKERS = "os^Dv<>P"
 

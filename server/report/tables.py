@@ -16,6 +16,7 @@ from server.report import words
 from server.report.heterogeneity import HETEROGENEITY_COLUMNS, heterogeneity_rows
 from server.report.leave_one_out import LEAVE_ONE_OUT_COLUMNS, SUMMARY_COLUMNS, summary_rows
 from server.report.measures import MEASURE_COLUMNS, measure_rows
+from server.report.performance_records import Performance
 from server.report.reading import (
     LocalSummary,
     MatrixRow,
@@ -24,7 +25,8 @@ from server.report.reading import (
     set_label,
     test_sets,
 )
-from server.report.schema import Performance, Results, Selection
+from server.report.schema import Results
+from server.report.selection_records import Selection
 from server.report.stability import STABILITY_COLUMNS, stability_rows
 
 Cell = str | int | float | None

@@ -28,8 +28,8 @@ from server.phases.evaluation import (
     evaluate_over_sites,
     evaluate_training,
 )
+from server.report.performance_records import CalibrationFit
 from server.report.rows import evaluation_rows
-from server.report.schema import CalibrationFit
 from tests import builders
 
 NAMES = ("clinical", "radiomics")

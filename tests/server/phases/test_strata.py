@@ -18,8 +18,8 @@ from common.statistics.class_histogram import QUANTILES, score_edges
 from common.study.model import PrivacySettings, Study
 from common.study.strata import level_codes, level_names
 from server.phases.strata import strata_cuts, strata_findings
+from server.report.performance_records import StratumTest
 from server.report.rows import FEW, SMALL, UNMASKED, level_fits, strata_rows
-from server.report.schema import StratumTest
 from tests import builders
 
 NAMES = ("clinical", "radiomics")

@@ -10,7 +10,7 @@ from server.report.figures import draw_figures
 from server.report.performance import SIGNIFICANT
 from server.report.reading import p_values
 from server.report.results import parse
-from server.report.schema import Correlation
+from server.report.selection_records import Correlation
 from server.report.tables import csv_tables
 
 

@@ -11,7 +11,8 @@ from scipy.special import expit
 from common.evaluation.delong import auc_interval, logit_estimate
 from common.evaluation.random_effects import random_effects
 from server.report.heterogeneity import heterogeneity_rows, summary_lines, summary_of
-from server.report.schema import Results, SitePerformance
+from server.report.performance_records import SitePerformance
+from server.report.schema import Results
 
 SITES = ("a", "b", "c", "d")
 

@@ -7,8 +7,8 @@ import pytest
 
 from common.statistics.placements import DeLongResult
 from server.phases.evaluation import EvaluationFindings
+from server.report.performance_records import SitePerformance
 from server.report.rows import evaluation_rows, shown_counts
-from server.report.schema import SitePerformance
 
 
 @pytest.mark.parametrize(
