@@ -14,7 +14,7 @@ from typing import Any
 from common.bundle.bundle import Bundle, Files, digest_of
 from common.errors import InputError
 from common.messages.validation import ColumnMix, ValidationReport
-from server.phases.evaluation import EvaluationFindings, SetFindings, measured_at_one_site
+from server.phases.set_findings import EvaluationFindings, SetFindings, measured_at_one_site
 from server.report.comparisons import with_roles
 from server.report.rows import evaluation_rows
 from server.report.schema import Results

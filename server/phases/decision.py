@@ -9,7 +9,7 @@ from common.messages.plain import plain
 from common.statistics.base import Float
 from common.study.model import Study
 from common.transforms.views import Joined, View
-from server.phases.evaluation import EvaluationFindings
+from server.phases.set_findings import EvaluationFindings
 
 STACKER = "fusion_decision"
 

@@ -20,16 +20,12 @@ from common.statistics.forest import NodeCounts
 from common.study.model import Study
 from common.transforms.views import ByFold, View
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
-from server.phases.evaluation import (
-    WITHIN_FOLDS,
-    evaluate_over_sites,
-    judged_within_folds,
-    scores_asks,
-    training_findings,
-)
+from server.phases.evaluation import WITHIN_FOLDS, judged_within_folds
 from server.phases.fitted_model import FittedModel
 from server.phases.out_of_fold import CELLS, cells_of, curves_of
+from server.phases.over_sites import evaluate_over_sites, scores_asks
 from server.phases.protocol import Federation
+from server.phases.set_findings import training_findings
 
 # each level of splits is a round
 DEPTH = 4

@@ -18,7 +18,7 @@ from common.models import MODELS, NetworkName, in_order
 from common.study.model import Study
 from server.phases.dealing import deal_folds, dealing_asks
 from server.phases.decision import STACKER, Decision, unstacked
-from server.phases.evaluation import EvaluationFindings, evaluate_test_sets, evaluation_asks
+from server.phases.evaluation import evaluate_test_sets, evaluation_asks
 from server.phases.fitted_model import Earlier, FittedModel, phase_of, training_columns
 from server.phases.fusion_bins import bins_asks, decide_by_bins
 from server.phases.fusion_rows import decide_by_rows, rows_asks
@@ -33,6 +33,7 @@ from server.phases.networks import (
 )
 from server.phases.protocol import Federation
 from server.phases.risk_groups import decide_by_risk, risk_asks
+from server.phases.set_findings import EvaluationFindings
 from server.phases.table1 import Table1Findings, table1, table1_asks
 
 BYTES_A_NAME, BYTES_OF_ENROLMENT, BYTES_OF_KEYS = 48, 2000, 400

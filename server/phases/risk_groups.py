@@ -14,11 +14,11 @@ from common.statistics.histogram import Histogram
 from common.study.model import Study
 from common.utils import portable
 from server.phases.decision import STACKER, Decision, side_by_side, unstacked
-from server.phases.evaluation import EvaluationFindings
 from server.phases.fitted_model import FittedModel
 from server.phases.follow_up import follow_up_asks, measure_follow_up
 from server.phases.fusion_hazards import LOG_HAZARDS, fuse_hazards, hazard_asks
 from server.phases.protocol import Federation
+from server.phases.set_findings import EvaluationFindings
 
 MEDIAN = int(np.argmin(np.abs(QUANTILES - 0.5)))
 # evenly spaced by the linear predictor: where events are rare, risks crowd near 0

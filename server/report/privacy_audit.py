@@ -9,7 +9,7 @@ from common.disclosure.membership import audited_models
 from common.evaluation.canaries import DECODERS, CanaryFigures
 from common.html.pages import Block, Cell, Line
 from common.study.model import Study
-from server.phases.evaluation import EvaluationFindings
+from server.phases.set_findings import EvaluationFindings
 from server.report import words
 from server.report.privacy_records import CanarySearch
 from server.report.reading import main_run

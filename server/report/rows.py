@@ -24,7 +24,7 @@ from common.statistics.base import Float
 from common.statistics.placements import DeLongResult
 from common.study.follow_up import FollowUp
 from common.study.model import ClinicalColumn, PrivacySettings, Study
-from server.phases.evaluation import EvaluationFindings, SetFindings, one_site_method
+from server.phases.set_findings import EvaluationFindings, SetFindings, one_site_method
 from server.phases.strata import StratumFindings
 from server.phases.table1 import (
     LevelFindings,

@@ -23,13 +23,13 @@ from server.federation.owed import Owed
 from server.federation.quorum import OpenRounds
 from server.federation.relay import Relay
 from server.phases.decision import Decision
-from server.phases.evaluation import EvaluationFindings
 from server.phases.networks import (
     TrainedNetwork,
     TrainingState,
     variants,
 )
 from server.phases.program import Training, phase_names, run_program
+from server.phases.set_findings import EvaluationFindings
 from server.report.assemble import RunRecord, results_of
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "skops")

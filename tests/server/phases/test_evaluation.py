@@ -19,15 +19,9 @@ from common.statistics.fold_scores import FoldScoresResult
 from common.transforms import Select
 from common.transforms.views import materialise, table
 from server.phases.clinical import fit_clinical
-from server.phases.evaluation import (
-    WITHIN_FOLDS,
-    EvaluationFindings,
-    SetFindings,
-    apparent_areas,
-    areas_of_parts,
-    evaluate_over_sites,
-    evaluate_training,
-)
+from server.phases.evaluation import WITHIN_FOLDS, apparent_areas, evaluate_training
+from server.phases.over_sites import evaluate_over_sites
+from server.phases.set_findings import EvaluationFindings, SetFindings, areas_of_parts
 from server.report.performance_records import CalibrationFit
 from server.report.rows import evaluation_rows
 from tests import builders

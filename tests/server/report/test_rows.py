@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.statistics.placements import DeLongResult
-from server.phases.evaluation import EvaluationFindings
+from server.phases.set_findings import EvaluationFindings
 from server.report.performance_records import SitePerformance
 from server.report.rows import evaluation_rows, shown_counts
 
