@@ -25,6 +25,18 @@ PHASES = {
     "evaluation": "evaluation at the test hospitals",
 }
 
+LINES = {
+    "stacker": "  stacker {candidate}: cross-validated AUC {auc:.3f}",
+    "may_leave": "  {site} may be left out once it is away for {days} days",
+    "lost": "  {site}: {why}; it will be asked again",
+    "keys_renewed": "  [yellow]{site} was started again: all agree on new keys[/yellow]",
+    "restarted": "  [yellow]{what} had ended and was started again[/yellow]",
+    "no_manuscript": "  [yellow]{message}[/yellow]",
+    "failed": "[red]stopped[/red]",
+    "finished": "finished",
+}
+"""Lines of events that need no more than their own words."""
+
 
 class Follower:
     """Printer of new events of a run, one line a step."""
@@ -71,8 +83,6 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "stopped_early":
         best = f"no better one since round {event['best']}"
         return f"  {event['variant']}: stopped after {event['round']} rounds, {best}"
-    if kind == "stacker":
-        return f"  stacker {event['candidate']}: cross-validated AUC {event['auc']:.3f}"
     if kind == "refused":
         whose = patients_of(event["subset"])
         return f"  [yellow]{event['site']} refuses: {event['rule']}, {whose}[/yellow]"
@@ -83,31 +93,17 @@ def describe(event: dict[str, Any]) -> str:
     if kind == "foretold":
         whose = patients_of(event["subset"])
         return f"  {event['site']} will withhold: {event['rule']}, {whose}"
-    if kind == "may_leave":
-        return f"  {event['site']} may be left out once it is away for {event['days']} days"
     if kind == "not_enrolled":
         return f"  [yellow]{event['note']}[/yellow]" if event["note"] else ""
     if kind == "waiting":
         late = ", ".join(_late(site) for site in event["sites"])
         return f"  [yellow]waiting for {late}[/yellow]"
-    if kind == "lost":
-        return f"  {event['site']}: {event['why']}; it will be asked again"
-    if kind == "keys_renewed":
-        return f"  [yellow]{event['site']} was started again: all agree on new keys[/yellow]"
     if kind in ("went_on", "not_signed", "all_needed"):
         return f"  [yellow]{_of_rounds(kind, event)}[/yellow]"
-    if kind == "restarted":
-        return f"  [yellow]{event['what']} had ended and was started again[/yellow]"
     if kind == "resumed":
         complete = "this run was complete; its results are taken as they are"
         return complete if event.get("complete") else "going on with an interrupted run"
-    if kind == "no_manuscript":
-        return f"  [yellow]{event['message']}[/yellow]"
-    if kind == "failed":
-        return "[red]stopped[/red]"
-    if kind == "finished":
-        return "finished"
-    return ""
+    return LINES.get(kind, "").format(**event)
 
 
 def _of_rounds(kind: str, event: dict[str, Any]) -> str:

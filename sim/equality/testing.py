@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,18 @@ def pooled_scores(
     )
 
 
+@dataclass(frozen=True)
+class _TestSet:
+    """Scores (n, k) and labels (n,) of a set over all its sites, and what the study found."""
+
+    found: Tables
+    subset: str
+    several: bool
+    models: tuple[str, ...]
+    scores: Float
+    label: Float
+
+
 def compare_test_sets(
     findings: Findings,
     found: Tables,
@@ -61,35 +74,30 @@ def compare_test_sets(
     """Compare areas, standard errors, paired tests and threshold figures of every test set."""
     share: tuple[int, float] | None = traffic
     for test in study.test_sets:
-        models, scores, label = pooled_scores(sites, study, test.name)
         several = len(test.sites) > 1
+        one = _TestSet(found, test.name, several, *pooled_scores(sites, study, test.name))
         where = f"{len(test.sites)} sites" if several else "one site"
-        step = findings.step(f"DeLong, {label.size}, {where}", "numpy, all pairs", share)
+        step = findings.step(f"DeLong, {one.label.size}, {where}", "numpy, all pairs", share)
         share = None
         if several:
             _parts(step, found, sites, study, test.name)
-        _areas(step, found, test.name, (models, scores, label), several)
+        _areas(step, one)
         step = findings.step(f"thresholds, {test.name}", "sklearn, numpy", None)
-        _thresholds(step, found, test.name, (models, scores, label), several)
-        sums = CalibrationSums(*(np.zeros(len(models)) for _ in range(3))).shapes(len(models))
+        _thresholds(step, one)
+        k = len(one.models)
+        sums = CalibrationSums(*(np.zeros(k) for _ in range(3))).shapes(k)
         size = sum(math.prod(shape) for shape in sums.values()) * RING_BYTES / 1000.0
         beside = (0, size) if several else None
         step = findings.step(f"calibration, {test.name}", "sklearn, scipy", beside)
-        _calibration(step, found, test.name, (models, scores, label), several)
+        _calibration(step, one)
 
 
-def _calibration(
-    step: Step,
-    found: Tables,
-    subset: str,
-    pooled: tuple[tuple[str, ...], Float, Float],
-    several: bool,
-) -> None:
+def _calibration(step: Step, one: _TestSet) -> None:
     """Compare slope, intercepts and ratio; its sums take no round of their own."""
-    models, scores, label = pooled
+    found, models, scores, label = one.found, one.models, one.scores, one.label
     apart = dict.fromkeys(("slope", "intercept", "in the large", "O:E, relative"), 0.0)
     for i, model in enumerate(models):
-        row = _row(found["calibration_fits"], {"set": subset, "model": model})
+        row = _row(found["calibration_fits"], {"set": one.subset, "model": model})
         intercept, slope, large = references.calibration(scores[:, i], label)
         ratio = label.sum() / scores[:, i].sum()
         errors = {
@@ -101,33 +109,27 @@ def _calibration(
         known = {name: abs(error) for name, error in errors.items() if math.isfinite(error)}
         apart |= {name: max(apart[name], error) for name, error in known.items()}
     for name, error in apart.items():
-        step.add(name, error, at_most(CALIBRATION) if several else None)
+        step.add(name, error, at_most(CALIBRATION) if one.several else None)
 
 
-def _areas(
-    step: Step,
-    found: Tables,
-    subset: str,
-    pooled: tuple[tuple[str, ...], Float, Float],
-    several: bool,
-) -> None:
-    models, scores, label = pooled
+def _areas(step: Step, one: _TestSet) -> None:
+    found, models, scores, label = one.found, one.models, one.scores, one.label
     exact = references.delong(scores, label)
     error = np.sqrt(np.diag(exact.covariance))
-    rows = {row["model"]: row for row in found["performance"] if row["set"] == subset}
+    rows = {row["model"]: row for row in found["performance"] if row["set"] == one.subset}
     withheld = [model for model in models if rows[model].get("auc") is None]
     if withheld:
         step.add("areas withheld by a rule", len(withheld))
         return
     auc = max(abs(rows[m]["auc"] - exact.auc[i]) for i, m in enumerate(models))
     own = [rows[m]["se"] for m in models]
-    step.add("AUC", auc, at_most(0.001 if several else JOINED_AREA))
+    step.add("AUC", auc, at_most(0.001 if one.several else JOINED_AREA))
     step.add(
         "SE, relative",
         np.abs(np.array(own) / error - 1.0).max(),
-        at_most(0.01 if several else JOINED_ERROR),
+        at_most(0.01 if one.several else JOINED_ERROR),
     )
-    for row in (row for row in found["delong"] if row["set"] == subset):
+    for row in (row for row in found["delong"] if row["set"] == one.subset):
         a, b = models.index(row["model_a"]), models.index(row["model_b"])
         cov = exact.covariance
         z = (exact.auc[a] - exact.auc[b]) / np.sqrt(cov[a, a] + cov[b, b] - 2.0 * cov[a, b])
@@ -151,22 +153,16 @@ def _parts(
     step.add(f"AUC of {len(parts)} single-site parts", largest, at_most(JOINED_PART))
 
 
-def _thresholds(
-    step: Step,
-    found: Tables,
-    subset: str,
-    pooled: tuple[tuple[str, ...], Float, Float],
-    several: bool,
-) -> None:
-    models, scores, label = pooled
+def _thresholds(step: Step, one: _TestSet) -> None:
+    found, models, scores, label = one.found, one.models, one.scores, one.label
     brier, benefit, confusion = 0.0, 0.0, 0.0
     for i, model in enumerate(models):
-        key = {"set": subset, "model": model}
+        key = {"set": one.subset, "model": model}
         own = _row(found["calibration"], key)
         brier = max(brier, abs(own["brier"] - brier_score_loss(label, scores[:, i])))
         curve = _row(found["decision_curve"], key)
         for threshold, value in zip(curve["thresholds"], curve["net_benefit"], strict=True):
-            if threshold > 0.5 and not several:
+            if threshold > 0.5 and not one.several:
                 continue  # one false positive there weighs as much as many patients
             called = scores[:, i] >= threshold
             odds = threshold / (1.0 - threshold)
@@ -175,9 +171,9 @@ def _thresholds(
         row = _row(found["performance"], key)
         called = scores[:, i] >= row["cutoff"]
         confusion = max(confusion, abs(row["correct"] - float((called == (label > 0.5)).sum())))
-    step.add("Brier score", brier, at_most(EXACT if several else JOINED_BRIER))
-    step.add("net benefit", benefit, at_most(EXACT if several else JOINED_BENEFIT))
-    step.add("patients called correctly", confusion, at_most(0 if several else JOINED_CORRECT))
+    step.add("Brier score", brier, at_most(EXACT if one.several else JOINED_BRIER))
+    step.add("net benefit", benefit, at_most(EXACT if one.several else JOINED_BENEFIT))
+    step.add("patients called correctly", confusion, at_most(0 if one.several else JOINED_CORRECT))
 
 
 def _row(rows: list[dict[str, Any]], key: Mapping[str, str]) -> dict[str, Any]:
