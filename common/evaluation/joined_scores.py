@@ -87,9 +87,10 @@ def join_scores(rows: Rows, edges: Float, cutoffs: Float, minimum: int) -> Rows:
     hold enough rows of the class. A half with fewer stays with its neighbour, empty or not, so a
     cell never says that a narrower range holds a row. (Cells joined from one end would: they end
     at the score of a row.) Where one side of the cut-off holds fewer than `minimum`, whatever their
-    number, (minimum - 1) // 2 are put there. Within their cell rows are placed by monotone cubic
-    interpolation (Fritsch and Carlson 1980) of the counts, with fewer and fewer towards the other
-    class's end.
+    number, (minimum - 1) // 2 are put there, and of the other class as many as make up the rows of
+    that side: whoever knows the scores knows these, and would have one number from the other.
+    Within their cell rows are placed by monotone cubic interpolation (Fritsch and Carlson 1980) of
+    the counts, with fewer and fewer towards the other class's end.
 
     Parameters
     ----------
@@ -113,16 +114,20 @@ def join_scores(rows: Rows, edges: Float, cutoffs: Float, minimum: int) -> Rows:
     if minimum <= 1:
         return rows
     values = scores.copy()
+    classes = [np.flatnonzero((rows.label > 0.5) == label) for label in (False, True)]
+    # one class in one cell, and the other's numbers at the cut-off, would give its own
+    uncut = any(0 < own.size < 2 * minimum - 1 for own in classes)
     for column, (own, cutoff) in enumerate(zip(edges, cutoffs.tolist(), strict=True)):
         inner = np.unique(np.append(_edges(own), cutoff))
         inner = inner[(inner > 0.0) & (inner < 1.0)]
-        first = int(np.searchsorted(inner, cutoff)) + 1 if 0.0 < cutoff < 1.0 else 0
-        for label in (0, 1):
-            mine = np.flatnonzero((rows.label > 0.5) == bool(label))
+        first = int(np.searchsorted(inner, cutoff)) + 1 if 0.0 < cutoff < 1.0 and not uncut else 0
+        cell = np.searchsorted(inner, scores[:, column], side="right")
+        cells = inner.size + 1
+        counts = [np.bincount(cell[mine], minlength=cells) for mine in classes]
+        told = _below(np.array(counts), first, minimum)
+        for label, mine in enumerate(classes):
             order = mine[np.argsort(scores[mine, column], kind="stable")]
-            cell = np.searchsorted(inner, scores[order, column], side="right")
-            counts = np.bincount(cell, minlength=inner.size + 1)
-            held, ends = _cells(counts, first, minimum)
+            held, ends = _cells(counts[label], first, told[label], minimum)
             values[order, column] = _places(held, ends, _bounds(inner), label)
     return replace(rows, values=values)
 
@@ -198,32 +203,50 @@ def _bounds(inner: Float) -> Float:
     return np.concatenate([[max(low, 0.0)], inner, [min(high, 1.0)]])
 
 
-def _cells(counts: Int, first: int, minimum: int) -> tuple[list[int], list[int]]:
+def _below(counts: Int, first: int, minimum: int) -> list[int]:
+    """Return how many rows of each class are put below the cut-off.
+
+    Parameters
+    ----------
+    counts : (2, cells), negatives and positives. first : first cell above the cut-off.
+    """
+    whole: list[int] = counts.sum(axis=1).tolist()
+    below: list[int] = counts[:, :first].sum(axis=1).tolist()
+    few, rows = (minimum - 1) // 2, sum(below)
+    for own, other in ((1, 0), (0, 1)):
+        if below[own] < minimum:
+            told = few
+        elif whole[own] - below[own] < minimum:
+            told = whole[own] - few
+        else:
+            continue
+        if whole[own] and whole[other]:
+            told = min(max(told, rows - whole[other]), whole[own], rows)
+            return [rows - told, told] if own else [told, rows - told]
+        if whole[own]:
+            return [0, told] if own else [told, 0]
+    return below
+
+
+def _cells(counts: Int, first: int, below: int, minimum: int) -> tuple[list[int], list[int]]:
     """Return rows up to the end of each joined cell, and these ends, of one class.
 
     Parameters
     ----------
     counts : (cells,). first : first cell above the cut-off, 0 = it is beyond all.
+    below : rows to put below the cut-off; those next to it change sides.
     """
-    cells, whole, below = counts.size, int(counts.sum()), int(counts[:first].sum())
+    cells, whole = counts.size, int(counts.sum())
     if whole < 2 * minimum - 1:
         return [whole], [cells]
-    if first == 0:
-        ends = _halved(counts, 0, cells, minimum)
-    elif below < minimum:
-        ends = _halved(counts, first, cells, minimum)
-    elif whole - below < minimum:
-        ends = _halved(counts, 0, first, minimum)
-        ends[-1] = cells
-    else:
-        ends = [*_halved(counts, 0, first, minimum), *_halved(counts, first, cells, minimum)]
-    held = [int(counts[:end].sum()) for end in ends]
-    few = (minimum - 1) // 2
-    if first and below < minimum:
-        return [few, *held], [first, *ends]
-    if first and whole - below < minimum:
-        return [*held[:-1], whole - few, whole], [*ends[:-1], first, cells]
-    return held, ends
+    sides = [(0, first), (first, cells)] if first else [(0, cells)]
+    ends = [end for low, high in sides for end in _halved(counts, low, high, minimum)]
+    upto = counts.cumsum()
+    if first:
+        upto = np.r_[np.minimum(upto[: first - 1], below), below, np.maximum(upto[first:], below)]
+        # a cell that lost its rows across the cut-off is none
+        ends = [end for end in ends if end == first or upto[end - 1] != below]
+    return upto[np.array(ends) - 1].tolist(), ends
 
 
 def _halved(counts: Int, low: int, high: int, minimum: int) -> list[int]:

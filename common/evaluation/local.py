@@ -101,8 +101,9 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     joined = join_scores(rows, edges, cutoffs, min_cell)
     grouped, fit = group_scores(rows, edges, min_cell), fit_grouped(rows, edges, min_cell)
     found = _evaluate(joined, grouped, cutoffs, edges, min_cell, fit)
+    found = found if min_cell <= 1 else without_late_digits(found)
     return replace(
-        found if min_cell <= 1 else without_late_digits(found),
+        found,
         delong=joined_areas(rows.values, rows.label, min_cell),
         calibration=_cleared(found.calibration),
     )
@@ -112,20 +113,28 @@ def without_late_digits(found: Evaluation) -> Evaluation:
     """Round what is made of single places in cells, as `joined_areas` does.
 
     All digits of two such numbers, of cells that end elsewhere, would tell in whose cells the
-    patients of a class are: somebody who knows the scores could try all outcomes.
+    patients of a class are: somebody who knows the scores could try all outcomes. The last digits
+    of a sum even tell in which order the patients stand in the hospital's table.
     """
     smooth, again = found.smooth, found.smooth.recalibrated
     recalibrated = replace(
-        again,
-        brier=np.round(again.brier, AREA_DECIMALS),
-        net_benefit=np.round(again.net_benefit, AREA_DECIMALS),
+        again, brier=_rounded(again.brier), net_benefit=_rounded(again.net_benefit)
     )
-    precision = np.round(smooth.precision, AREA_DECIMALS)
     return replace(
         found,
-        brier=np.round(found.brier, AREA_DECIMALS),
-        smooth=replace(smooth, recalibrated=recalibrated, precision=precision),
+        brier=_rounded(found.brier),
+        calibration=replace(found.calibration, probability=_rounded(found.calibration.probability)),
+        smooth=replace(
+            smooth,
+            recalibrated=recalibrated,
+            precision=_rounded(smooth.precision),
+            precision_error=_rounded(smooth.precision_error),
+        ),
     )
+
+
+def _rounded(values: Float) -> Float:
+    return np.round(values, AREA_DECIMALS)
 
 
 def evaluate_rows(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:

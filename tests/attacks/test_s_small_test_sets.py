@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.special import expit
 
 import common.evaluation.local as local
 from common.evaluation.local import Evaluation, evaluate_locally
 from common.messages.validation import to_json
 from common.statistics.base import Float, Rows
-from common.statistics.class_histogram import FIXED, QUANTILES
+from common.statistics.class_histogram import FIXED, QUANTILES, score_edges
 
 PATIENTS, POSITIVES, SMALLEST = 10, 5, 3
 EVERY_WAY = [list(one) for one in itertools.combinations(range(PATIENTS), POSITIVES)]
@@ -60,15 +62,69 @@ def areas_and_counts(found: Evaluation) -> tuple[Any, ...]:
     return found.delong, found.histogram, found.confusion, found.decision
 
 
-def test_brier_score_and_recalibration_tell_no_outcome_that_areas_and_counts_do_not() -> None:
-    assert known_outcomes(2, brier_and_recalibration) == known_outcomes(2, areas_and_counts) == 3
+def test_all_measures_together_tell_what_areas_and_counts_do() -> None:
+    for seed in range(4):
+        assert known_outcomes(seed, lambda found: found) == known_outcomes(seed, areas_and_counts)
 
 
-def test_all_their_digits_told_those_of_most_patients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_areas_and_counts_tell_a_few_outcomes() -> None:
+    """The area is about all ranks at once; the dossier says so."""
+    assert sum(known_outcomes(seed, areas_and_counts) for seed in range(4)) == 1
+
+
+def test_all_digits_would_tell_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "without_late_digits", lambda found: found)
-    assert known_outcomes(2, brier_and_recalibration) == 8
+    assert known_outcomes(0, lambda found: found) == 8
+    assert known_outcomes(2, brier_and_recalibration) == 4
 
 
-def test_all_measures_together_tell_a_few_outcomes() -> None:
-    """Groups of neighbouring ranks and cells at the cut-off end elsewhere: the dossier says so."""
-    assert sum(known_outcomes(seed, lambda found: found) for seed in range(4)) == 4
+def equations_of(scores: Float, cutoff: float, found: Evaluation, model: int) -> list[Any]:
+    """Return what area and counts of a model say: weights of the outcomes, and their bounds."""
+    n, positives = found.delong.n, found.delong.positives
+    rank = np.argsort(np.argsort(scores))
+    group = np.minimum(rank // SMALLEST, n // SMALLEST - 1)
+    mean = (np.bincount(group, weights=rank + 1) / np.bincount(group))[group]
+    pairs = positives * (n - positives)
+    total = found.delong.auc[model] * pairs + positives * (positives + 1) / 2
+    told = [(mean, total - 0.0006 * pairs, total + 0.0006 * pairs)]
+    counts = found.confusion
+    each = [getattr(counts, name)[model] for name in ("tp", "fp", "tn", "fn")]
+    if min(each) >= SMALLEST:
+        told.append(((scores >= cutoff).astype(float), counts.tp[model], counts.tp[model]))
+    return told
+
+
+def solved(equations: list[Any], label: Float) -> int:
+    """Count the patients whose other outcome no solution of the equations has."""
+    weights, low, high = map(np.array, zip(*equations, strict=True))
+    known = 0
+    for patient in range(label.size):
+        ends = np.tile([[0.0], [1.0]], label.size)
+        ends[:, patient] = 1.0 - label[patient]
+        found = milp(
+            np.zeros(label.size),
+            constraints=LinearConstraint(weights, low - 1e-7, high + 1e-7),
+            integrality=np.ones(label.size),
+            bounds=Bounds(*ends),
+        )
+        known += found.status == 2
+    return known
+
+
+@pytest.mark.parametrize(("models", "known"), [(1, 5), (6, 44)])
+def test_areas_and_counts_of_six_models_tell_every_outcome(models: int, known: int) -> None:
+    """Whoever holds six predictions of each of 44 patients has as many equations; one has few."""
+    random = np.random.default_rng(1)
+    label = np.zeros(44)
+    label[random.choice(44, 15, replace=False)] = 1.0
+    latent = random.normal(0.0, 0.6, 44) + 1.3 * label - 1.0
+    scores = expit(latent[:, None] + random.normal(0.0, 0.7, (44, models)))
+    cutoffs, edges = np.full(models, 0.35), score_edges(np.zeros((models, 0)))
+    names = tuple(f"model {i}" for i in range(models))
+    found = evaluate_locally(
+        Rows(scores, names, label, np.zeros(44, int)), cutoffs, edges, SMALLEST
+    )
+    equations = [(np.ones(44), label.sum(), label.sum())]
+    for model in range(models):
+        equations += equations_of(scores[:, model], cutoffs[model], found, model)
+    assert solved(equations, label) == known

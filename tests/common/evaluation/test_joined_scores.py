@@ -82,6 +82,41 @@ def test_each_side_of_the_cutoff_holds_its_own_rows_or_few() -> None:
         assert below == (true if not few else 1 if true < MINIMUM else scores.size - 1)
 
 
+def test_rows_at_the_cutoff_do_not_show_how_few_of_a_class_are_on_a_side() -> None:
+    """Of outcomes that put 0, 1 or 2 of a class on a side, whose rows are known, none is told."""
+    rng = np.random.default_rng(5)
+    scores, cutoff = np.sort(rng.random(20)), np.array([0.5])
+    below = int((scores < 0.5).sum())
+    told = set()
+    for few in range(MINIMUM):
+        label = np.zeros(20)
+        label[np.r_[:few, 20 - 8 + few : 20]] = 1.0
+        found = join_scores(rows(scores, label), EDGES[None], cutoff, MINIMUM).values[:, 0] < 0.5
+        told.add((int(found[label < 0.5].sum()), int(found[label > 0.5].sum())))
+    assert told == {(below - 1, 1)}
+
+
+@pytest.mark.parametrize("cells", [4, 30])
+def test_each_side_of_the_cutoff_keeps_its_rows_and_its_classes_unless_one_is_few(
+    cells: int,
+) -> None:
+    rng = np.random.default_rng(6)
+    edges = np.r_[0.0, np.sort(rng.random(cells)), 1.0][None]
+    for _ in range(300):
+        n = int(rng.integers(12, 40))
+        scores, cutoff = rng.random(n) ** rng.uniform(0.3, 3.0), rng.uniform(0.1, 0.9)
+        label = np.r_[np.zeros(5), np.ones(5), rng.random(n - 10) < 0.5]
+        found = join_scores(rows(scores, label), edges, np.array([cutoff]), MINIMUM).values[:, 0]
+        sides = [(own < cutoff, label > 0.5) for own in (scores, found)]
+        true, told = (
+            np.array([[(side & sick).sum(), (side & ~sick).sum()] for side in (below, ~below)])
+            for below, sick in sides
+        )
+        np.testing.assert_array_equal(told.sum(axis=1), true.sum(axis=1))
+        np.testing.assert_array_equal(told.sum(axis=0), true.sum(axis=0))
+        assert true.min() < MINIMUM or (told == true).all()
+
+
 @pytest.mark.parametrize("minimum", [2, 3, 5])
 def test_scores_keep_their_order_and_stay_probabilities(minimum: int) -> None:
     rng = np.random.default_rng(2)
