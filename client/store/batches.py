@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import InputError
-from common.learning.combat import BatchEffects
+from common.learning.combat import NEVER_SEEN, BatchEffects
+from common.messages.conforming import conform
 from common.messages.plain import plain, read_notes, read_plain, write_plain
 from common.transforms.harmonise import harmonising_steps
 from common.transforms.views import AtSite, Table, TableReader, View
@@ -55,10 +58,16 @@ def keep_batches(
 
 
 def find_batches(work: Path, bundle: str) -> KeptBatches | None:
-    """Return what a hospital kept for these models, in any run in its work folder; None without."""
+    """Return what a hospital kept for these models, in any run in its work folder; None without.
+
+    Raises
+    ------
+    InputError : a file that cannot be read, and may be the one.
+    """
     for path in sorted((work / "runs").glob(f"*/{FILE}")):
-        if read_notes(path) == bundle:
-            return _read(path)
+        found, made_for = _read(path)
+        if made_for == bundle:
+            return found
     return None
 
 
@@ -71,8 +80,8 @@ def read_batches(path: Path, bundle: str) -> KeptBatches:
     """
     if not path.is_file():
         raise InputError("no such file", where=path.name, remedy="correct --batches")
-    found = _read(path)
-    if read_notes(path) != bundle:
+    found, made_for = _read(path)
+    if made_for != bundle:
         raise InputError(
             "these are the batches of other models than the bundle's",
             where=path.name,
@@ -81,15 +90,27 @@ def read_batches(path: Path, bundle: str) -> KeptBatches:
     return found
 
 
-def _read(path: Path) -> KeptBatches:
+def _read(path: Path) -> tuple[KeptBatches, str]:
+    """Return what a file holds, and the digest of the bundle that it was made for."""
     from safetensors import SafetensorError
 
     try:
-        found = read_plain(path)
-    except (ValueError, KeyError, TypeError, SafetensorError):
-        found = None
-    if not isinstance(found, KeptBatches):
-        raise InputError(
-            f"not a file {FILE}", where=path.name, remedy="take it from the work folder of the site"
-        )
-    return found
+        found, made_for = read_plain(path), read_notes(path)
+        conform(found, KeptBatches, FILE, {})
+        if all(map(_is_whole, found.effects.values())):
+            return found, made_for
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+        pass
+    raise InputError(
+        f"not a file {FILE}, or damaged",
+        where=str(path),
+        remedy="restore the site's work folder from its backup",
+    )
+
+
+def _is_whole(one: BatchEffects) -> bool:
+    """Return whether every code leads to a batch, and every batch has finite effects."""
+    if one.joined.ndim != 1 or one.shift.ndim != 2 or one.shift.shape != one.factor.shape:
+        return False
+    known = (one.joined >= NEVER_SEEN) & (one.joined < len(one.shift))
+    return bool(known.all() and np.isfinite([one.shift, one.factor]).all())
