@@ -128,16 +128,32 @@ def copy_patient(
 def _read(pairs: Mapping[str, Pair], place: Path, confirmed: frozenset[str]) -> Original:
     """Read series and ROIs where they lie, by links, whatever lies beside them."""
     (place / IMAGE).mkdir()
+    given: dict[str, Path] = {}
     for number, one in enumerate(pairs[MAIN_READING].series.slices):
-        (place / IMAGE / f"{number:05d}.dcm").symlink_to(one.path.resolve())
-    survey = survey_series(place / IMAGE)
-    image = read_image(place / IMAGE)
-    readings: dict[str, Drawn] = {}
-    for reading, pair in pairs.items():
-        contours = _isolated(pair, place / mask_file(reading))
-        path = Path(f"{place / mask_file(reading)}#{ROI}")
-        readings[reading] = Drawn(pair, read_mask(path, image, confirmed=confirmed), contours)
+        link = place / IMAGE / f"{number:05d}.dcm"
+        link.symlink_to(one.path.resolve())
+        given[link.name] = one.path
+    with _named_as_given(given):
+        survey = survey_series(place / IMAGE)
+        image = read_image(place / IMAGE)
+        readings: dict[str, Drawn] = {}
+        for reading, pair in pairs.items():
+            contours = _isolated(pair, place / mask_file(reading))
+            path = Path(f"{place / mask_file(reading)}#{ROI}")
+            readings[reading] = Drawn(pair, read_mask(path, image, confirmed=confirmed), contours)
     return Original(survey, image, readings)
+
+
+@contextmanager
+def _named_as_given(given: Mapping[str, Path]) -> Iterator[None]:
+    """Name files in an error as the export does: by their folder and name, not by their link."""
+    try:
+        yield
+    except PatientError as error:
+        texts = [error.what, error.where, error.remedy]
+        for link, path in given.items():
+            texts = [text.replace(link, f"{path.parent.name}/{path.name}") for text in texts]
+        raise PatientError(texts[0], where=texts[1], remedy=texts[2]) from None
 
 
 def _isolated(pair: Pair, place: Path) -> FileDataset:

@@ -298,7 +298,8 @@ def _copied(
             )
     except PatientError as error:
         remedy = error.remedy.replace(_IN_COHORT, _IN_MAPPING)
-        return replace(made, status="unusable images", why=f"{error.what} -> {remedy}")
+        where = f"{error.where}: " if "/" in error.where else ""
+        return replace(made, status="unusable images", why=f"{where}{error.what} -> {remedy}")
     except (StudyError, OSError):
         raise
     except Exception as error:

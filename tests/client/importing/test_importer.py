@@ -342,3 +342,22 @@ def test_text_that_is_drawn_into_the_pixels_is_reported(hospital) -> None:
     assert "text is drawn into the pixels" in flat(shown)
     (row,) = (hospital.site / "import.csv").read_text().splitlines()[1:]
     assert row == f"{pseudonym(hospital, 1)},taken,1,1,yes"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ImagePositionPatient": [-31, -17, 9000]}, {"Rows": 65535, "Columns": 65535}],
+    ids=["far", "large"],
+)
+def test_a_slice_that_cannot_be_used_is_named_as_in_the_export(hospital, change) -> None:
+    scan = hospital.patient(1)
+    folder = hospital.export / "disc1" / "DICOM" / scan.series[-6:]
+    path = max(folder.iterdir(), key=lambda one: pydicom.dcmread(one).ImagePositionPatient[2])
+    read = pydicom.dcmread(path)
+    for name, value in change.items():
+        setattr(read, name, value)
+    read.save_as(path)
+    hospital.rows((person(1).patient, "ja", 71, 2))
+    shown = flat(hospital.run())
+    assert hospital.statuses()[pseudonym(hospital, 1)] == "unusable images"
+    assert f"{folder.name}/{path.name}" in shown.replace(" ", ""), shown
