@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from client.importing.archive import ArchiveError, FoundSeries, SeriesError
 from client.importing.archive_options import ArchiveOptions, open_archive
@@ -77,3 +78,22 @@ def test_a_part_that_is_no_instance_breaks_the_series_off(part: bytes, tmp_path:
     content = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + part + b"\r\n--b--"
     with service(PARTS, content) as archive, pytest.raises(SeriesError, match="cannot be read"):
         archive.retrieve(SERIES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (requests.ConnectTimeout, "no connection within 20 s"),
+        (requests.ReadTimeout, "no answer within 5 s"),
+    ],
+)
+def test_what_was_waited_for_and_how_long_is_said(
+    error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(requests.Session, "send", silent)
+    archive = open_archive(ArchiveOptions(dicomweb="https://pacs.example.org/rs", patience=5.0))
+    with pytest.raises(ArchiveError, match=words):
+        archive.studies("patient", "P1")
