@@ -83,7 +83,7 @@ def test_each_side_of_the_cutoff_holds_its_own_rows_or_few() -> None:
 
 
 def test_rows_at_the_cutoff_do_not_show_how_few_of_a_class_are_on_a_side() -> None:
-    """Of outcomes that put 0, 1 or 2 of a class on a side, whose rows are known, none is told."""
+    """Try outcomes that put 0, 1 or 2 of a class on a side, whose rows are known: all fit."""
     rng = np.random.default_rng(5)
     scores, cutoff = np.sort(rng.random(20)), np.array([0.5])
     below = int((scores < 0.5).sum())
