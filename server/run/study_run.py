@@ -30,7 +30,6 @@ from server.phases.networks import (
 )
 from server.phases.program import Training, phase_names, run_program
 from server.phases.set_findings import EvaluationFindings
-from server.report.assemble import RunRecord, results_of
 
 SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "skops")
 
@@ -85,6 +84,9 @@ class StudyRun:
             federation.enrol()
         found = run_program(federation, self, software)
         self._end_phase()
+        # what a report needs is loaded once there is something to report: a second of every start
+        from server.report.assemble import RunRecord, results_of
+
         record = RunRecord(
             label=self.label,
             about={
