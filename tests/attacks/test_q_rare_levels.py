@@ -7,6 +7,7 @@ several hospitals it sees the totals, of as many patients.
 
 from __future__ import annotations
 
+from itertools import combinations as combinations_of
 from itertools import product
 from typing import Any
 
@@ -180,6 +181,42 @@ def test_no_sum_or_difference_of_folds_is_about_few_patients(
     rows, sizes = combinations(federation.known)
     assert sizes.min() >= FEWEST
     assert nearest(rows, patients_of(found, federation.known)) > 0.1
+
+
+def fewest_apart(values: Any, folds: Any) -> int:
+    """Count the fewest patients of a fold whom sums or differences of up to three levels set apart.
+
+    Such a combination has one value in all other patients, so that the same combination of the
+    matrix's rows is the weighted sum of these patients' rows.
+    """
+    found = []
+    for signs in ((1,), (1, 1), (1, -1), *product((1,), (1, -1), (1, -1))):
+        for at in combinations_of(range(values.shape[1]), len(signs)):
+            mixed = (values[:, at] @ signs).astype(np.int64) + len(signs)
+            for fold in range(FOLDS):
+                own = mixed[folds == fold]
+                found.append(own.size - int(np.bincount(own).max()))
+    return min(one for one in found if one)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_no_combination_of_columns_is_about_few_patients(
+    study: Study, sizes: tuple[int, ...]
+) -> None:
+    study = study_of(sizes) if len(sizes) > 1 else study
+    found = hospitals(study, 2, sizes) if len(sizes) > 1 else hospital(study, 2)
+    federation = builders.federation(found, study)
+    fit_clinical(federation)
+    rows = [own["clinical"] for own in found.values()]
+    folds = np.concatenate([own.fold for own in rows])
+    levels = [i for i, name in enumerate(study.clinical_columns) if "=" in name]
+    assert fewest_apart(np.vstack([own.values for own in rows])[:, levels], folds) >= FEWEST
+    # with all columns and any weights, a patient is set apart where the leverage is 1
+    entered = patients_of(found, federation.known)
+    for fold in range(FOLDS):
+        own = entered[folds == fold]
+        left, spread, _ = np.linalg.svd(np.column_stack([np.ones(len(own)), own]), False)
+        assert (left[:, spread > 1e-9 * spread[0]] ** 2).sum(axis=1).max() < 0.9
 
 
 def test_folds_dealt_by_chance_would_give_patients_away(
