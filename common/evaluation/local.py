@@ -86,8 +86,8 @@ class Evaluation:
 def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) -> Evaluation:
     """Return measures of a hospital's rows that are functions of cells of `min_cell` rows.
 
-    Areas are those of `joined_areas`, calibration, recalibration and average precision those of
-    `group_scores`, all other measures those of `join_scores`. Parameters and
+    Areas are those of `joined_areas`; calibration, recalibration, Brier scores and average
+    precision those of `group_scores`, all other measures those of `join_scores`. Parameters and
     errors are those of `evaluate_rows`, which gives the same where `min_cell` is at most 1.
 
     Examples
@@ -188,9 +188,9 @@ def smooth_measures(
 def _evaluate(
     rows: Rows, grouped: Rows, cutoffs: Float, edges: Float, min_cell: int, fit: CalibrationFit
 ) -> Evaluation:
-    """Measure rows; what takes the order of all scores comes from the grouped ones."""
+    """Measure rows; what takes the place of all scores comes from the grouped ones."""
     counted = _on(ClassHistogram(edges=edges), rows)
-    confusion, brier = _on(Confusion(cutoffs=cutoffs), rows), _on(BrierSums(), rows)
+    confusion, brier = _on(Confusion(cutoffs=cutoffs), rows), _on(BrierSums(), grouped)
     points = [Points.of_rows(own, rows.label) for own in grouped.values.T]
     return Evaluation(
         delong=exact(rows.values, rows.label),

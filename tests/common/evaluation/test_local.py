@@ -44,7 +44,7 @@ def test_measures_of_a_hospital_are_near_those_of_its_rows() -> None:
     found, rows = evaluate(LABELS), evaluate(LABELS, measure=evaluate_rows)
     np.testing.assert_allclose(found.delong.auc, rows.delong.auc, atol=0.01)
     np.testing.assert_allclose(found.delong.covariance, rows.delong.covariance, rtol=0.1)
-    np.testing.assert_allclose(found.brier, rows.brier, atol=0.03)
+    np.testing.assert_allclose(found.brier, rows.brier, atol=0.006)
     np.testing.assert_array_equal(found.confusion.tp, rows.confusion.tp)
     np.testing.assert_array_equal(found.confusion.tn, rows.confusion.tn)
     np.testing.assert_allclose(found.decision.tp, rows.decision.tp, atol=5)
