@@ -1,4 +1,4 @@
-"""Types and codes of the gate, and the check that values are what their class declares.
+"""Types and codes of the gate, and the check that a reply has the form that it is to have.
 
 A reply holds codes, as a free text could carry a patient's name out.
 """
@@ -13,10 +13,10 @@ from typing import Any
 from common.disclosure.rule import RULES, TRAIN, once
 from common.disclosure.rule import refusal as in_force
 from common.errors import StudyError
-from common.messages import conforming
-from common.messages.conforming import LONGEST_LIST, LONGEST_TEXT
+from common.messages.conforming import LONGEST_LIST, LONGEST_TEXT, UnfitError
 from common.messages.exchanges import Problem, Refusal, Refused
 from common.messages.problems import PROBLEMS
+from common.messages.replies import check_form
 from common.study.model import PrivacySettings, Study
 from common.study.sums import subsets_of
 
@@ -97,7 +97,7 @@ def _exact(given: Sequence[Refusal], subsets: Sequence[str], privacy: PrivacySet
     return [repr(one) for one in given] == [repr(one) for one in own]
 
 
-__all__ = ["LONGEST_LIST", "LONGEST_TEXT", "GateContext", "StoppedError", "conform", "expect"]
+__all__ = ["LONGEST_LIST", "LONGEST_TEXT", "GateContext", "StoppedError", "expect", "expect_form"]
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ def expect(holds: object, code: str, what: str = "") -> None:
         raise StoppedError(code, what)
 
 
-def conform(value: Any, declared: Any, where: str, lengths: dict[str, int]) -> None:
-    """Return if a value is of the declared type, and within its limits, all the way down.
+def expect_form(request: Any, reply: Any, context: GateContext) -> None:
+    """Return if a reply has the form that its request and the study give it.
 
     Raises
     ------
-    StoppedError : it is not; the value itself is not repeated.
+    StoppedError : it has not; the value itself is not repeated.
     """
     try:
-        conforming.conform(value, declared, where, lengths)
-    except conforming.UnfitError as error:
+        check_form(request, reply, context.study, context.site)
+    except UnfitError as error:
         raise StoppedError(error.fault, f"{CODES[error.fault]}: {error.where}") from None

@@ -23,6 +23,7 @@ from common.flower.internals import ErrorCode
 from common.masking.absence import Consent
 from common.masking.agreement import SignedKey, check_roster, roster_digest
 from common.messages.codec import decode, encode, size_of
+from common.messages.conforming import UnfitError, conform
 from common.messages.exchanges import (
     CATALOGUE,
     REPLIES_IN_PLACE,
@@ -47,6 +48,7 @@ from common.messages.exchanges import (
 )
 from common.messages.opening import MOST_ATTEMPTS, Opening
 from common.messages.receipts import attach_newest
+from common.messages.replies import check_form
 from common.statistics.base import Float
 from common.study.model import Study
 from common.study.release_mark import own_release
@@ -226,8 +228,9 @@ class Federation(protocol.Federation):
         """Enter one answer: of a site that takes part, of one that cannot, or of no site."""
         site = self._registered[node]
         try:
-            answer = self._read(reply, "query.enrol", site or self._name_of(node))
+            answer = self._read(reply, "query.enrol", site or self._name_of(node), request)
             site = site or answer.site
+            self._check_form(site or self._name_of(node), request, answer)
             self.receipts.take(site, "query.enrol", request, reply, answer)
             if isinstance(answer, Problem):
                 raise _problem(answer, site or self._name_of(node))
@@ -235,7 +238,6 @@ class Federation(protocol.Federation):
                 self._note(answer, site)
                 roll.refused(site, answer)
             elif self._registered[node] or answer.site in roll.waiting:
-                check_answer(request, answer, site)
                 self._keep_consent(site, answer.consent)
                 self.nodes[site], self.members[site] = node, answer
                 roll.answered(site)
@@ -413,7 +415,8 @@ class Federation(protocol.Federation):
         seconds = self.study.waiting.train_seconds
         totals = UpdateTotals(request, singly=singly)
         for site, reply in self._ask("train.network", requests, seconds, enough):
-            totals.add(site, reply)
+            with self._form_of(site, request):
+                totals.add(site, reply)
             answered.append(site)
             if enough is not None and request.plan.invited and not reply.departures:
                 # it would not sign a sum without some, and the others would sign in vain
@@ -586,9 +589,6 @@ class Federation(protocol.Federation):
         asked = KeyRequest(**about, enrolments=enrolments)
         seconds = self.study.waiting.sum_seconds
         given = dict(self._ask("query.key", dict.fromkeys(names, asked), seconds))
-        for site in names:
-            if set(given[site].sealed) != set(names) - {site}:
-                raise SiteError("its part of the key is not for all other sites", where=site)
         parts = {
             site: AgreeRequest(
                 **about,
@@ -640,14 +640,14 @@ class Federation(protocol.Federation):
         for node, reply in dispatch.replies(enough):
             site = self._name_of(node)
             number = getattr(requests[site], "number", None)
-            answer = self._read(reply, exchange, site)
+            answer = self._read(reply, exchange, site, requests[site])
+            self._check_form(site, requests[site], answer)
             self.receipts.take(site, exchange, requests[site], reply, answer)
             if enough is not None and isinstance(answer, Problem) and answer.kind == RESTARTED:
                 left -= 1
                 if left >= enough.quorum and not self._all_connected():
                     continue
             decoded = self._pending(answer, site, number)
-            check_answer(requests[site], decoded, site)
             self._heard(site, exchange, reply, contents[id(sent[site])].size)
             self.relay.heard(site, number or 0)
             yield site, decoded
@@ -697,26 +697,64 @@ class Federation(protocol.Federation):
             raise RefusedError(refused_words(first), where=f"site {site}", remedy=remedy_of(first))
         return answer
 
-    def _read(self, reply: Message, exchange: str, site: str) -> Any:
+    def _read(self, reply: Message, exchange: str, site: str, request: Any) -> Any:
         """Decode a reply, a refusal or a problem among them.
+
+        Parameters
+        ----------
+        site : the one that was asked, or the name of a node that is yet to say which one it is.
 
         Raises
         ------
         SiteError : an error of Flower's, or nothing that the catalogue has.
         """
-        where = f"site {site}"
         if reply.has_error():
+            where = f"site {site}"
             code = reply.error.code
             unknown = (f"Flower reports error {code}", "see the site's own screen and log")
             what, remedy = FLOWER_ERRORS.get(code, unknown)
             raise SiteError(what, where=where, remedy=remedy)
-        try:
+        with self._form_of(site, request):
             decoded = decode(reply.content)
-        except ValueError as error:
-            raise SiteError(f"unreadable reply: {error}", where=where) from None
-        if not isinstance(decoded, (CATALOGUE[exchange].reply, *REPLIES_IN_PLACE)):
-            raise SiteError("a reply that is not in the catalogue", where=where)
+            if type(decoded) not in (CATALOGUE[exchange].reply, *REPLIES_IN_PLACE):
+                raise ValueError("not a reply that the catalogue has")
+            conform(decoded.site, str, "site", {})
         return decoded
+
+    def _check_form(self, site: str, request: Any, answer: Any) -> None:
+        """Return if a reply has the form that its request and the study give it.
+
+        Raises
+        ------
+        SiteError : it has another, or is to another question or in another site's name.
+        """
+        if site in self.study.site_names and not isinstance(answer, REPLIES_IN_PLACE):
+            check_answer(request, answer, site)
+        with self._form_of(site, request):
+            if site in self.study.site_names:
+                check_form(request, answer, self.study, site)
+            else:  # a node that is no site of the study
+                conform(answer, type(answer), type(answer).__name__, {})
+
+    @contextmanager
+    def _form_of(self, site: str, request: Any) -> Iterator[None]:
+        """Name hospital, phase and question where a reply cannot be read, or has another form."""
+        try:
+            yield
+        except UnfitError as error:
+            what = f"its reply has another form than was asked for ({error})"
+        except Exception as error:  # of bytes that somebody else made
+            words = error if isinstance(error, ValueError) else type(error).__name__
+            what = f"its reply cannot be read: {words}"
+        else:
+            return
+        question = self._named_question(getattr(request, "number", None))
+        raise SiteError(
+            what,
+            where=f"site {site}, {question}",
+            remedy="nothing of it was used: let the hospital install the release that runs here"
+            f" ({own_release()}) anew and start its program again, then resume",
+        )
 
     def _object(self, site: str, request: TrainRequest, losses: Sequence[float]) -> None:
         """Keep a site's objection for events and results."""

@@ -16,6 +16,7 @@ from common.masking.narrow import Packed, pack, unpack
 from common.masking.pooled_rows import from_slots, ring_size
 from common.masking.step import StepKeys, open_fingerprint, open_step
 from common.masking.update import SUMS, Update, UpdateRings, from_update_rings, update_sizes
+from common.messages.conforming import UnfitError
 from common.messages.exchanges import (
     Ring32,
     Ring64,
@@ -61,13 +62,10 @@ class SumTotals:
 
         Raises
         ------
-        SiteError : a reply of another size.
         ImplausibleError : a part in the clear that cannot be true.
         """
         own = [i for i, it in enumerate(self._items) if site in self._study.members(it.subset)]
         expected = np.array([self._sizes[i] for i in own], dtype=np.int64).reshape(-1, 2)
-        if (reply.ring64.size, reply.ring32.size) != tuple(expected.sum(axis=0)):
-            raise _another_size(site)
         starts = np.cumsum(expected, axis=0) - expected
         for i, (ring64, ring32) in zip(own, starts, strict=True):
             total, (n64, n32) = self._totals[i], self._sizes[i]
@@ -82,8 +80,6 @@ class SumTotals:
 
     def _add_fingerprints(self, site: str, reply: SumReply) -> None:
         own = [subset for subset in self._groups if site in self._study.members(subset)]
-        if reply.fingerprints.size not in (0, len(own)):
-            raise _another_size(site)
         for subset, value in zip(own, reply.fingerprints.tolist(), strict=False):
             self._fingerprints[subset] = (self._fingerprints[subset] + value) % P
 
@@ -154,16 +150,17 @@ class UpdateTotals:
         self._single: dict[str, Weights] = {}
 
     def add(self, site: str, reply: TrainReply) -> None:
-        """Add a site's share; SiteError when it has another size."""
+        """Add a site's share.
+
+        Raises
+        ------
+        UnfitError : its changes are not packed as they should be.
+        """
         try:
             narrow = unpack(reply.narrow, self._sizes()[1], self._request.plan.grid.width)
         except ValueError:
-            raise _another_size(site) from None
+            raise UnfitError("value", "the changes of the weights") from None
         rings = UpdateRings(reply.parameters, narrow, reply.statistics)
-        if rings.sizes != self._sizes():
-            raise _another_size(site)
-        if reply.sums.size not in (0, self._apart.size):
-            raise _another_size(site)
         self._total.add(rings)
         if reply.sums.size:
             np.add(self._apart, reply.sums, out=self._apart)
@@ -265,9 +262,7 @@ class RowTotals:
         self._total = np.zeros(size, dtype=np.uint32)
 
     def add(self, site: str, reply: RowsReply) -> None:
-        """Add a site's rows; SiteError when they are of another size."""
-        if reply.ring32.shape != self._total.shape:
-            raise _another_size(site)
+        """Add a site's rows."""
         np.add(self._total, reply.ring32, out=self._total)
 
     def results(self) -> tuple[Float, Float]:
@@ -285,11 +280,3 @@ class RowTotals:
                 where="query.rows",
                 remedy="start a new run; if it happens again, ask every site for its ledger",
             ) from None
-
-
-def _another_size(site: str) -> SiteError:
-    return SiteError(
-        "its sums are not of the size declared",
-        where=f"site {site}",
-        remedy="bring all sites to the same software versions",
-    )
