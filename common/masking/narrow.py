@@ -26,7 +26,7 @@ _ROOM = 4.0
 """Largest sum that fits, in units of the largest one of the round before."""
 _FINEST = 2.0**-24
 _GROUP = 4
-_CHUNK = 2**20
+_CHUNK = 2**17
 
 Ring16 = NDArray[np.uint16]
 Packed = NDArray[np.uint8]
@@ -142,9 +142,10 @@ def from_narrow(total: Ring16, grid: Grid) -> Weights:
     ValueError : a grid of another size.
     """
     _check_size(total.size, grid)
-    numbers = signed(total, grid.width).view(np.int16).astype(np.float32)
+    numbers = np.empty(total.size, dtype=np.float32)
     for place, part in _blocks(numbers):
-        part *= np.float32(grid.steps[place])
+        own = signed(total[place * BLOCK : place * BLOCK + part.size], grid.width)
+        np.multiply(own.view(np.int16), np.float32(grid.steps[place]), out=part)
     return numbers
 
 
@@ -198,23 +199,44 @@ def unpack(packed: Packed, count: int, width: int) -> Ring16:
     ------
     ValueError : bytes of another number, or padding that is not zero.
     """
+    found = np.empty(count, dtype=np.uint16)
+    for start, elements in _unpacked(packed, count, width):
+        found[start : start + elements.size] = elements
+    return found
+
+
+def add_packed(total: Ring16, packed: Packed, width: int) -> None:
+    """Add to a total (n,), in place, what `pack` gave, a part of it in memory at a time.
+
+    Raises
+    ------
+    ValueError : as `unpack` raises it; then some may have been added.
+    """
+    for start, elements in _unpacked(packed, total.size, width):
+        own = total[start : start + elements.size]
+        np.add(own, elements, out=own)
+
+
+def _unpacked(packed: Packed, count: int, width: int) -> Iterator[tuple[int, Ring16]]:
+    """Yield the elements in parts, each with its start."""
     if packed.size != packed_size(count, width) or packed.dtype != np.uint8:
         raise ValueError(f"{packed.size} bytes for {count} numbers of {width} bits")
-    if not count:
-        return np.zeros(0, dtype=np.uint16)
-    rows, taken = packed.reshape(-1, width // 2), width // 2
-    found = np.empty(rows.shape[0] * _GROUP, dtype=np.uint16)
+    taken = width // 2
     shifts = np.arange(_GROUP, dtype=np.uint64) * np.uint64(width)
-    for start in range(0, rows.shape[0], _CHUNK // _GROUP):
-        part = rows[start : start + _CHUNK // _GROUP]
-        wide = np.zeros((part.shape[0], 8), dtype=np.uint8)
-        wide[:, :taken] = part
-        joined = wide.view("<u8").astype(np.uint64)
-        elements = (joined >> shifts) & np.uint64(2**width - 1)
-        found[start * _GROUP : (start + part.shape[0]) * _GROUP] = elements.reshape(-1)
-    if found[count:].any():
-        raise ValueError("padding that is not zero")
-    return found[:count]
+    for start in range(0, count, _CHUNK):
+        first = start // _GROUP * taken
+        part = packed[first : first + _CHUNK // _GROUP * taken]
+        if width == 16:
+            elements = part.view("<u2").astype(np.uint16, copy=False)
+        else:
+            wide = np.zeros((part.size // taken, 8), dtype=np.uint8)
+            wide[:, :taken] = part.reshape(-1, taken)
+            joined = wide.view("<u8").astype(np.uint64, copy=False) >> shifts
+            joined &= np.uint64(2**width - 1)
+            elements = joined.astype(np.uint16).reshape(-1)
+        if elements[count - start :].any():
+            raise ValueError("padding that is not zero")
+        yield start, elements[: count - start]
 
 
 def _padded(ring: Ring16) -> Ring16:

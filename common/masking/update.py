@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.masking import weights
 from common.masking.fixed_point import from_ring, to_ring
-from common.masking.narrow import Grid, from_narrow, to_narrow
+from common.masking.narrow import Grid, Packed, add_packed, from_narrow, to_narrow
 from common.statistics.base import Float
 
 # training loss and count, held-out loss and count, steps times the site's share
@@ -60,11 +60,26 @@ class UpdateRings:
         """Lengths of the three."""
         return self.parameters.size, self.narrow.size, self.statistics.size
 
-    def add(self, other: UpdateRings) -> None:
-        """Add another update, in place."""
-        np.add(self.parameters, other.parameters, out=self.parameters)
-        np.add(self.narrow, other.narrow, out=self.narrow)
-        np.add(self.statistics, other.statistics, out=self.statistics)
+    def add(
+        self,
+        parameters: NDArray[np.uint32],
+        narrow: Packed,
+        statistics: NDArray[np.uint64],
+        width: int,
+    ) -> None:
+        """Add another update as it travels, in place.
+
+        Parameters
+        ----------
+        narrow : packed, of elements of this width.
+
+        Raises
+        ------
+        ValueError : not packed elements, or of another number.
+        """
+        add_packed(self.narrow, narrow, width)
+        np.add(self.parameters, parameters, out=self.parameters)
+        np.add(self.statistics, statistics, out=self.statistics)
 
 
 def update_sizes(trained: int, running: Ranges, controls: int, grid: Grid) -> tuple[int, int, int]:

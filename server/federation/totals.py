@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.errors import SiteError
 from common.masking.fingerprint import P
 from common.masking.layout import RingSums, end_to_end, from_rings, sizes
-from common.masking.narrow import Packed, pack, unpack
+from common.masking.narrow import Packed, pack
 from common.masking.pooled_rows import from_slots, ring_size
 from common.masking.step import StepKeys, open_fingerprint, open_step
 from common.masking.update import SUMS, Update, UpdateRings, from_update_rings, update_sizes
@@ -156,18 +156,19 @@ class UpdateTotals:
         ------
         UnfitError : its changes are not packed as they should be.
         """
+        width = self._request.plan.grid.width
         try:
-            narrow = unpack(reply.narrow, self._sizes()[1], self._request.plan.grid.width)
+            self._total.add(reply.parameters, reply.narrow, reply.statistics, width)
         except ValueError:
             raise UnfitError("value", "the changes of the weights") from None
-        rings = UpdateRings(reply.parameters, narrow, reply.statistics)
-        self._total.add(rings)
         if reply.sums.size:
             np.add(self._apart, reply.sums, out=self._apart)
         for place, value in enumerate(reply.fingerprints.tolist()[: len(self._fingerprints)]):
             self._fingerprints[place] = (self._fingerprints[place] + value) % P
         if self._singly:
-            self._single[site] = self._read(rings).change
+            own = UpdateRings.zeros(*self._sizes())
+            own.add(reply.parameters, reply.narrow, reply.statistics, width)
+            self._single[site] = self._read(own).change
 
     def stored(self, opening: Opening) -> StoredRound:
         """Return the masked sum over the sites that answered, as it can be kept."""
@@ -182,8 +183,8 @@ class UpdateTotals:
         session, number = kept.opening.session, kept.opening.number
         attempt = kept.opening.attempt
         totals = cls(replace(request, session=session, number=number, attempt=attempt))
-        narrow = unpack(kept.narrow, totals._sizes()[1], request.plan.grid.width)
-        totals._total.add(UpdateRings(kept.parameters, narrow, kept.statistics))
+        width = request.plan.grid.width
+        totals._total.add(kept.parameters, kept.narrow, kept.statistics, width)
         totals._apart[:] = kept.apart
         totals._fingerprints = kept.fingerprints.tolist()
         return totals

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from common.masking.narrow import (
     BLOCK,
     Grid,
+    add_packed,
     from_narrow,
     grid_for,
     largest_of_blocks,
@@ -36,6 +39,29 @@ def test_what_is_packed_comes_back_modulo_the_width(ring: np.ndarray, width: int
     assert packed.dtype == np.uint8
     assert packed.size == packed_size(ring.size, width)
     assert np.array_equal(unpack(packed, ring.size, width), ring.astype(np.int64) % 2**width)
+
+
+@given(RINGS, WIDTHS)
+def test_what_is_added_packed_is_what_is_unpacked_and_added(ring: np.ndarray, width: int) -> None:
+    total = np.arange(ring.size, dtype=np.uint16)
+    expected = total + unpack(pack(ring, width), ring.size, width)
+    add_packed(total, pack(ring, width), width)
+    assert np.array_equal(total, expected)
+
+
+def test_a_sum_is_added_and_read_a_part_at_a_time() -> None:
+    size = 2**22
+    total, packed = np.zeros(size, dtype=np.uint16), np.zeros(packed_size(size, 10), dtype=np.uint8)
+    grid = Grid(10, (0.5,) * (size // BLOCK))
+    tracemalloc.start()
+    try:
+        add_packed(total, packed, 10)
+        assert tracemalloc.get_traced_memory()[1] < total.nbytes / 2
+        tracemalloc.reset_peak()
+        numbers = from_narrow(total, grid)
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * numbers.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("width", [10, 16])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.masking.narrow import Grid, grid_for, on_grid
+from common.masking.narrow import Grid, grid_for, on_grid, pack
 from common.masking.update import (
     Update,
     UpdateRings,
@@ -21,7 +21,7 @@ SUMS = np.array([3.25, 10.0, 0.0, 2.0, 1.5])
 def summed(rings: list[UpdateRings]) -> UpdateRings:
     total = UpdateRings.zeros(*rings[0].sizes)
     for one in rings:
-        total.add(one)
+        total.add(one.parameters, pack(one.narrow, 16), one.statistics, 16)
     return total
 
 
