@@ -32,6 +32,7 @@ from server.kit import install
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS, SBOM = "constraints.txt", "sbom.cdx.json"
 PIP = "pip>=25"
+_NOT_PAGES = shutil.ignore_patterns("hooks")
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,8 @@ def write_kit(folder: Path, wheels: Sequence[Wheel], torch: str) -> None:
     shutil.copy(install.__file__, folder / "install.py")
     shutil.copy(Path(__file__).parent / "templates" / "install.sh", folder / "install.sh")
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
-    pages = folder / "docs"
-    pages.mkdir(exist_ok=True)
-    for page in ("site.md", "check.md", "formats.md", "privacy-dossier.md", "situations.md"):
-        shutil.copy(ROOT / "docs" / page, pages / page)
+    for part in ("docs", "examples/container"):
+        shutil.copytree(ROOT / part, folder / part, dirs_exist_ok=True, ignore=_NOT_PAGES)
 
 
 def sign_kit(folder: Path, private: Ed25519PrivateKey) -> str:

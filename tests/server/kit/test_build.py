@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -66,7 +67,13 @@ def test_the_bill_of_materials_names_every_wheel_with_its_hash_and_licence(kit: 
 
 
 def test_the_kit_has_the_pages_that_a_hospital_needs(kit: Path) -> None:
-    assert "fedlnm-site init" in (kit / "docs" / "site.md").read_text(encoding="utf-8")
+    pages = kit / "docs"
+    assert "fedlnm-site init" in (pages / "site.md").read_text(encoding="utf-8")
+    for page in ("site", "it", "pacs", "import", "container", "check", "situations"):
+        text = (pages / f"{page}.md").read_text(encoding="utf-8")
+        linked = re.findall(r"\]\((?![a-z]+://)([^)#]+)", text)
+        assert not [link for link in linked if not (pages / link).is_file()], page
+    assert (kit / "examples" / "container" / "fedlnm-site.container").is_file()
     assert (kit / "install.sh").read_text().startswith("#!/bin/sh")
     assert install.check(kit)
 
