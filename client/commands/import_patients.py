@@ -82,9 +82,8 @@ def import_patients(
     drawn on, copies both into the site's folder without names, numbers, dates and UIDs of persons,
     and writes cohort.csv (what pixels show near the contour stays). Questions about the table are
     asked once; the answers go into import.toml. A second import does only what is new or changed.
-    Without --table it shows what the export holds. With --pacs or --dicomweb the images are fetched
-    from the archive, and what was fetched is removed again at the end; an interrupted import keeps
-    it, and the same command goes on.
+    Without --table it shows what the export holds. With --pacs or --dicomweb images are fetched,
+    and removed at the end; an interrupted import keeps them, and goes on if it is repeated.
 
     Exit code 0: every row was taken. 1: at least one was not, for the reason that the table on the
     screen says, a file is damaged, or not all came from the archive.

@@ -125,27 +125,25 @@ def predict(
     Exit code 0: all patients predicted. 1: a bundle, image or contour was refused. 2: wrong usage,
     such as a clinical column that the study does not know.
     """
-    from client.predict import verify
+    from client.predict import report, verify
     from client.predict.predicting import Machine
     from client.predict.predicting import predict as predict_all
-    from client.predict.report import Wish, write
 
     single = _Single(patient, image, mask, clinical or [], confirmed, scanner)
     _check_usage(single, cohort, out, device, dicom=dicom)
     key = verify.coordinator_key(coordinator_key, site, unverified=unverified)
-    machine = Machine(device, workers, cache)
     with verify.blamed_unless_checked(key):
         opened = verify.open_bundle(bundle, key)
         cases, problems, warnings = _read(opened.study, cohort, single)
         kept = _kept(batches, site, opened.digest)
         with ProgressBar(screen) as progress:
             outcome, predictor = predict_all(
-                opened, cases, machine, problems, warnings, progress, kept
+                opened, cases, Machine(device, workers, cache), problems, warnings, progress, kept
             )
         _print(outcome, as_json=json_output)
         if out is not None and outcome.predictions:
-            wish = Wish(saliency_steps, cohort is None if pdf is None else pdf, dicom)
-            write(outcome, predictor, out, wish, screen.emit)
+            wish = report.Wish(saliency_steps, cohort is None if pdf is None else pdf, dicom)
+            report.write(outcome, predictor, out, wish, screen.emit)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

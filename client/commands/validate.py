@@ -51,9 +51,8 @@ def validate(
     fedlnm-site validate bundle --cohort cohort.csv --hospital qilu \\
         --coordinator-key invitation.json --out validation
 
-    With --site the file is signed by that site's key, otherwise by a new one
-    in OUT. Exit code 0: done. 1: patients whose data cannot be used, without
-    --exclude-bad-patients, or a bundle that was refused.
+    With --site the file is signed by that site's key, otherwise by a new one in OUT. Exit code 0:
+    done. 1: a bundle was refused, or patients cannot be used (without --exclude-bad-patients).
     """
     from client.predict import verify
     from client.predict.inputs import read_cases

@@ -113,7 +113,6 @@ def validate(
     exact = evaluate_rows(rows, cutoffs, edges, min_cell=1)
     refusals = check_test_set(rows, SUBSET, privacy)
     told = None if refusals else evaluate_locally(rows, cutoffs, edges, privacy.min_cell)
-    positives = int(rows.label.sum())
     report = ValidationReport(
         hospital=hospital,
         identity_key="",
@@ -124,7 +123,7 @@ def validate(
         models=tuple(models),
         cutoffs={name: bundle.cutoffs[name] for name in models},
         patients=None if refusals else rows.n,
-        positives=None if refusals else positives,
+        positives=None if refusals else int(rows.label.sum()),
         left_out=len(left_out),
         min_cell=privacy.min_cell,
         measures=None if told is None else to_json(told),

@@ -85,8 +85,7 @@ def evaluate_test_sets(
         return EvaluationFindings(cutoffs, (), {}, strata, {})
     for subset, sites in sets.items():
         if subset not in spread:
-            minimum = study.privacy.min_cell
-            one = _at_one_site(subset, names, replies[sites[0]], minimum)
+            one = _at_one_site(subset, names, replies[sites[0]], study.privacy.min_cell)
             # a pooled reference is one site with the patients of several hospitals
             several = len(study.test_set(subset).hospitals) > 1
             found[subset] = replace(one, within={}) if several else one
