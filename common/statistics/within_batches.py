@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from common.learning.combat import join_small
 from common.messages.plain import plain
-from common.statistics.base import Float, Rows, Sums
+from common.statistics.base import Float, Int, Rows, Sums
 from common.statistics.exact import (
     DIGITS,
     complete,
@@ -41,13 +42,15 @@ class WithinBatchesResult:
 class WithinBatches:
     """Means over all rows; squares, and products with covariates, about the means of the batches.
 
-    A batch is the hospital, or where `Rows.batch` says so a scanner there. Its means stay there:
-    each hospital takes its own off before it adds up.
+    A batch is the hospital, or where `Rows.batch` says so a scanner there; scanners of few patients
+    are joined as `join_small` joins them, here as in their effects. Its means stay there: each
+    hospital takes its own off before it adds up.
 
     Parameters
     ----------
     covariates : how many of the columns, the last ones, are covariates.
     support : evidence that no covariate is nearly constant; sites refuse without.
+    fewest : rows that a batch needs.
 
     Examples
     --------
@@ -63,6 +66,7 @@ class WithinBatches:
 
     covariates: int = 0
     support: Support | None = None
+    fewest: int = 1
 
     kind: ClassVar[str] = "within"
     step: ClassVar[dict[str, float]] = {
@@ -109,7 +113,7 @@ class WithinBatches:
         if not 0 <= q <= rows.p:
             raise ValueError(f"{q} covariates among {rows.p} columns")
         centred = values.copy()
-        batch = np.zeros(rows.n, dtype=np.int64) if rows.batch is None else rows.batch
+        batch = self._batches(rows)
         for number in np.unique(batch):
             own = batch == number
             centred[own] -= centred[own].mean(axis=0)
@@ -125,6 +129,14 @@ class WithinBatches:
             "cross": exact_column_sums(np.hstack([np.zeros((rows.n, 0)), *cross])),
             "products": exact_column_sums(np.hstack([np.zeros((rows.n, 0)), *products])),
         }
+
+    def _batches(self, rows: Rows) -> Int:
+        """Return the batch of each row (n,); of hospitals with too few rows for one, the same."""
+        one = np.zeros(rows.n, dtype=np.int64)
+        if rows.batch is None or rows.n == 0:
+            return one
+        hospitals = one if rows.origin is None else rows.origin
+        return join_small(rows.batch, hospitals, self.fewest)[rows.batch]
 
     def finalise(self, sums: Sums) -> WithinBatchesResult:
         """Return means, squares and products over all sites; ValueError without any rows."""

@@ -37,7 +37,8 @@ def harmonise(federation: Federation, views: Sequence[View]) -> tuple[list[View]
     study = federation.study
     covariates, support = _covariates(federation) if study.harmonisation.covariates else NOTHING
     count = 0 if covariates is None else len(covariates.outputs())
-    statistic = WithinBatches(covariates=count, support=support)
+    fewest = study.harmonisation.min_batch
+    statistic = WithinBatches(covariates=count, support=support, fewest=fewest)
     results = federation.sum_many(
         [SumItem(statistic, _beside(view, covariates), "train") for view in views]
     )

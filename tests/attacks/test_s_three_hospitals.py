@@ -7,7 +7,10 @@ with their weighted sum, two equations for the two means that one of three hospi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from common.statistics.base import Float, Rows, add, zeros
 from common.statistics.moments import CentredSquares, Means
@@ -60,3 +63,20 @@ def test_one_of_three_hospitals_finds_the_others_means_but_for_their_order() -> 
     true = sites[1].values.mean(axis=0)
     nearest = np.min([np.abs(one - true) / np.abs(true) for one in candidates], axis=0)
     assert (nearest < 1e-6).mean() > 0.9
+
+
+@pytest.mark.parametrize(("fewest", "shows"), [(1, True), (10, False)])
+def test_a_scanner_of_one_patient_shows_in_squares_by_scanner_only_where_it_is_not_joined(
+    fewest: int, shows: bool
+) -> None:
+    """Squares about the hospitals' means, less those of the scanners', are its distance squared."""
+    sites = rows_of((60, 45, 40))
+    by_hospital = total(WithinBatches(), sites).squares  # type: ignore[attr-defined]
+    scanner = np.repeat([0, 1], [59, 1])
+    sites[0] = replace(sites[0], batch=scanner)
+    by_scanner = total(WithinBatches(fewest=fewest), sites).squares  # type: ignore[attr-defined]
+    values = sites[0].values
+    distance = np.abs(values[-1] - values[:-1].mean(axis=0))
+    found = np.sqrt(np.maximum(by_hospital - by_scanner, 0.0) * 60 / 59)
+    assert bool((np.abs(found - distance) < 1e-6 * distance).mean() > 0.9) == shows
+    assert shows or not found.any()
