@@ -34,6 +34,7 @@ from common.disclosure.scores import check_test_set
 from common.disclosure.sums import check_sum
 from common.disclosure.training import check_masking, check_weights
 from common.evaluation.calibration_fit import CalibrationFit, fit_grouped
+from common.evaluation.follow_up_findings import FollowUpFindings, measure_locally
 from common.evaluation.joined_scores import joined_areas
 from common.evaluation.level_areas import LevelAreas, areas_by_level
 from common.evaluation.linkage import cell_edges, known_columns, row_cells, unique_patients
@@ -69,7 +70,7 @@ from common.messages.exchanges import (
 )
 from common.messages.opening import Bytes, OpenReply, OpenRequest, SignReply, SignRequest
 from common.models import network_name
-from common.statistics.base import Int, Rows, describe
+from common.statistics.base import Float, Int, Rows, describe
 from common.statistics.dealt_folds import DealtFolds
 from common.statistics.placements import DeLongResult
 from common.study.strata import TABLE, level_codes, level_names, strata_columns
@@ -354,6 +355,7 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
     parts: dict[str, DeLongResult] = {}
     fits: dict[str, CalibrationFit] = {}
     strata: dict[str, dict[str, LevelAreas]] = {}
+    followed: dict[str, FollowUpFindings] = {}
     withheld: list[Refusal] = []
     tested: list[Rows] = []
     for subset in request.test_sets:
@@ -367,7 +369,9 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         if refusals:
             continue
         if study.follow_up is not None:
-            continue  # measured from sums alone
+            if not study.masked(subset):  # else measured from sums alone
+                followed[subset] = _followed(rows, subset, cutoffs, request.edges, workspace)
+            continue
         tested.append(rows)
         if len(study.test_set(subset).sites) == 1:
             evaluations[subset] = evaluate_locally(rows, cutoffs, request.edges, privacy.min_cell)
@@ -382,12 +386,22 @@ def evaluate(workspace: Workspace, request: EvaluateRequest) -> EvaluateReply | 
         evaluations=evaluations,
         parts=parts,
         fits=fits,
+        followed=followed,
         withheld=once(withheld),
         strata=strata,
         membership=_membership(workspace, bundle, tested),
         releases=audit_releases(workspace, strata),
         canaries=audit_canaries(workspace),
     )
+
+
+def _followed(
+    rows: Rows, subset: str, cutoffs: Float, edges: Float, workspace: Workspace
+) -> FollowUpFindings:
+    """Measure a time to event on own patients, of whom no other hospital hides single ones."""
+    grid, minimum = workspace.study.time_grid, workspace.privacy.min_cell
+    last = np.array(grid.last_periods, dtype=np.int64)
+    return measure_locally(rows, subset, cutoffs, edges, last, grid.periods, minimum)
 
 
 def _membership(

@@ -108,9 +108,23 @@ MODELS: dict[str, ModelSpec] = {
             machines=True,
             times=True,
         ),
-        ModelSpec("dl2d", "2D deep learning", "2D network", TORCHVISION, "axial slices", ("dl2d",)),
         ModelSpec(
-            "dl3d", "3D deep learning", "3D network", MEDICALNET, "the whole volume", ("dl3d",)
+            "dl2d",
+            "2D deep learning",
+            "2D network",
+            TORCHVISION,
+            looks_at="axial slices",
+            tables=("dl2d",),
+            times=True,
+        ),
+        ModelSpec(
+            "dl3d",
+            "3D deep learning",
+            "3D network",
+            MEDICALNET,
+            looks_at="the whole volume",
+            tables=("dl3d",),
+            times=True,
         ),
         ModelSpec(
             "fusion_feature",

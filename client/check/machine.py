@@ -74,12 +74,12 @@ _FIRST_DILATED = 2
 _BATCHES = 4
 
 
-def training_bytes(kind: NetworkName, settings: NetworkSettings) -> int:
+def training_bytes(kind: NetworkName, settings: NetworkSettings, outputs: int = 1) -> int:
     """Return bytes of weights, activations and batches while one network is trained.
 
     Crops are mapped from the cache: the system takes their memory back when it needs it.
     """
-    total, _ = network_size(kind, settings)
+    total, _ = network_size(kind, settings, outputs)
     kept = settings.batch_size * FLOAT * sum(activations(kind, settings))
     read = (
         _BATCHES
@@ -160,7 +160,7 @@ def check_memory(
     """
     there = memory_there()
     for kind in study.networks if training else ():
-        needed = _PROCESS + training_bytes(kind, study.network(kind))
+        needed = _PROCESS + training_bytes(kind, study.network(kind), study.network_outputs)
         yield _compared(f"training {kind}", needed, _memory_of_device(settings, there))
     if largest_gib is not None:
         yield from _preparing(settings, largest_gib, there)

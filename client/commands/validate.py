@@ -24,7 +24,9 @@ KEY_FILE = "validation-key.pem"
 
 def validate(
     bundle: Annotated[Path, typer.Argument(help="folder bundle of the coordinator's run")],
-    cohort: Annotated[Path, typer.Option(help="cohort.csv with patient_id, label and the inputs")],
+    cohort: Annotated[
+        Path, typer.Option(help="cohort.csv with patient_id, outcome and the inputs")
+    ],
     out: Annotated[Path, typer.Option(help="folder for the page and the file to send")],
     hospital: Annotated[str, typer.Option(help="name of this hospital in the file")] = "",
     model: Annotated[
@@ -66,17 +68,18 @@ def validate(
     opened = verify.open_bundle(bundle, key)
     models = measure.usable_models(opened, model or [])
     cases, problems, warnings = read_cases(cohort, opened.study)
-    labels = measure.read_labels(cohort, [case.patient_id for case in cases])
+    patients = [case.patient_id for case in cases]
+    outcomes = measure.read_outcomes(cohort, patients, opened.study)
     machine = Machine(device, workers, cache)
     with ProgressBar(screen) as progress:
         outcome, _ = predict_all(opened, cases, machine, problems, warnings, progress)
     for text in outcome.warnings:
         screen.emit(text)
     privacy, name, private = _own(opened.study, site, hospital, out)
-    found = measure.validate(opened, outcome, labels, models, privacy, name)
+    found = measure.validate(opened, outcome, outcomes, models, privacy, name)
     _show_left_out(found.left_out, cohort, go_on=exclude_bad_patients)
     report = measure.signed(found.report, private)
-    page = write_page(found, report, out)
+    page = write_page(found, report, out, opened.study.follow_up)
     write_durably(out / FILE, report.to_bytes())
     for line in _said(report.withheld, found.rows.n):
         console.emit(line)

@@ -29,6 +29,7 @@ from common.disclosure.membership import fewest_audited
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit, rounded_up
+from common.evaluation.follow_up_findings import FollowUpFindings, check_consistent, first_areas
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
@@ -140,6 +141,8 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
     for name, part in reply.parts.items():
         _check_areas(part, reply.counts[name], context.privacy)
         _check_fit(reply.fits[name], reply.counts[name])
+    for name, followed in reply.followed.items():
+        _check_followed(name, followed, reply.counts.get(name, (0, 0)), context)
     for strata in reply.strata.values():
         for levels in strata.values():
             _check_levels(levels, context.privacy)
@@ -147,6 +150,28 @@ def evaluate(request: EvaluateRequest, reply: EvaluateReply, context: GateContex
         _check_membership(reply, reply.membership, context)
     if reply.canaries is not None:
         _check_canaries(reply.canaries, context)
+
+
+def _check_followed(
+    name: str, found: FollowUpFindings, counted: tuple[int, int], context: GateContext
+) -> None:
+    """Let through measures of times of enough own patients, without any small count."""
+    study, fewest = context.study, context.privacy.min_cell
+    grid, models = study.follow_up, (*study.base_models, *study.fusion_models)
+    expect(grid is not None and not study.masked(name), "not_declared", "times of a set")
+    expect(found.subset == name, "text", "the name of a set")
+    _check_areas(first_areas(found), counted, context.privacy)
+    try:
+        check_consistent(found, study.time_grid.periods, len(models))
+    except ValueError:
+        raise StoppedError("value", "measures of times") from None
+    expect(found.areas.shape[1] == len(study.time_grid.horizons), "shape", "areas of times")
+    for group in found.groups:
+        counts = np.concatenate([group.events, group.censored])
+        expect(not ((counts > 0) & (counts < fewest)).any(), "too_few", "patients of a group")
+    joined = (found.harrell, found.uno, found.areas)
+    rounded = all(np.array_equal(own, np.round(own, 3), equal_nan=True) for own in joined)
+    expect(rounded or fewest <= 1, "value", "measures of times with more decimals")
 
 
 def _check_canaries(found: CanaryAudit, context: GateContext) -> None:

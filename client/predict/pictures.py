@@ -32,6 +32,7 @@ from client.predict.inputs import Case
 from client.predict.scoring import Prediction, Predictor, job_files
 from client.training.batches import Crops, cut, evaluation_draws
 from client.training.device import Compute
+from client.training.outcomes import score_of
 from common.models import networks_seeing
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.model import ImagingSettings
@@ -228,14 +229,14 @@ SMOOTHING = 0.05
 
 @dataclass(frozen=True)
 class Saliency:
-    """Influence of each voxel on the logit.
+    """Influence of each voxel on the logit, or on the logarithm of the cumulative hazard.
 
     Parameters
     ----------
     values : float32 (S, S, S), axes z, y, x of the crop, smoothed; above 0 it raised the
         probability. Zero where the network did not look: it sees the middle of the crop.
     seen : first and last voxel + 1 of that middle, the same along every axis.
-    explained : sum of the unsmoothed map over the difference in logit that it has to add up to;
+    explained : sum of the unsmoothed map over the difference in score that it has to add up to;
         near 1, or there were too few steps. NaN where that difference is nearly 0.
     """
 
@@ -250,8 +251,9 @@ def integrated_gradients(
     settings: NetworkSettings,
     compute: Compute,
     steps: int,
+    last: int | None = None,
 ) -> Saliency:
-    """Return crop times mean gradient of the logit between an empty crop and it.
+    """Return crop times mean gradient of the score between an empty crop and it.
 
     The empty crop holds 0 everywhere, the window's low end: it has no contrast to see anything by.
     The gradients are taken in the middle of `steps` equal parts of the way, in float32.
@@ -260,6 +262,7 @@ def integrated_gradients(
     ----------
     crop : float32 (S, S, S) in [0, 1], axes z, y, x; its middle is taken, as in every evaluation.
     steps : 16 or more leave a few percent unexplained in most networks.
+    last : last period before the horizon, where the endpoint has a time; see `score_of`.
     """
     one = Crops([crop], np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.float32))
     draw = next(evaluation_draws(one, settings))
@@ -268,11 +271,12 @@ def integrated_gradients(
     total = torch.zeros_like(middle)
     for step in range(steps):
         point = (middle * ((step + 0.5) / steps)).requires_grad_()
-        _, logit = model(prepare(VOLUME, point))
-        total += torch.autograd.grad(logit.sum(), point)[0]
+        score = score_of(model(prepare(VOLUME, point))[1], last)
+        total += torch.autograd.grad(score.sum(), point)[0]
     found = (middle * total / steps)[0].cpu().numpy()
     with torch.no_grad():
-        ends = [float(model(prepare(VOLUME, x))[1]) for x in (middle, torch.zeros_like(middle))]
+        both = torch.cat([middle, torch.zeros_like(middle)])
+        ends = score_of(model(prepare(VOLUME, both))[1], last).tolist()
     gap = ends[0] - ends[1]
     explained = float(found.sum()) / gap if abs(gap) > 1e-6 else float("nan")
     start = int(draw.starts[0, 0])
@@ -303,6 +307,7 @@ def pictures_of(prediction: Prediction, predictor: Predictor, steps: int) -> Pic
     if VOLUME not in predictor.networks or not steps:
         return Pictures(shown, side_mm=crop.side_mm)
     model, settings = predictor.networks[VOLUME], study.network(VOLUME)
-    saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps)
+    last = None if study.follow_up is None else study.follow_up.last_periods[0]
+    saliency = integrated_gradients(model, crop.image, settings, predictor.compute, steps, last)
     laid = picture_of_saliency(crop, saliency)
     return Pictures(shown, laid, crop.side_mm, saliency.explained)

@@ -20,7 +20,6 @@ from client.store.batches import KeptBatches
 from client.training.batches import Crops
 from client.training.device import Compute
 from client.training.inference import network_of, network_tables
-from client.training.loop import infer
 from common.bundle.bundle import Bundle
 from common.errors import InputError
 from common.learning.combat import BatchEffects
@@ -339,11 +338,10 @@ class Predictor:
     ) -> dict[str, tuple[tuple[str, ...], Float]]:
         patches, index = images.crops(kind, [case.patient_id])
         crops = Crops(patches, index, np.zeros(len(patches), dtype=np.float32))
-        settings = self.opened.study.network(kind)
-        features, probability = infer(model, kind, crops, settings, 1, self.compute)
-        if not (np.isfinite(features).all() and np.isfinite(probability).all()):
+        found = network_tables(self.opened.study, model, kind, "final", crops, 1, self.compute)
+        if not all(np.isfinite(values).all() for _, values in found.values()):
             raise InputError(f"{MODELS[kind].label} gives no numbers", where="bundle")
-        return network_tables(kind, "final", features, probability)
+        return found
 
     def _outside(self, case: Case, tables: Found) -> tuple[Outside, ...]:
         """List the values outside their range; harmonised ones, where the models take these."""

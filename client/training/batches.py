@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from client.training.outcomes import Outcomes
 from common.study.networks import NetworkSettings
 
 Item = TypeVar("Item")
@@ -84,11 +85,17 @@ class Crops:
         the CT window scaled to [0, 1]. They may be memory-mapped and are read batch by batch.
     patient : int64 (n,), index of the patient a crop belongs to.
     label : float32 (n,), 1.0 for the positive class, of the crop's patient.
+    period : int64 (n,), in which that patient's follow-up ended, where the endpoint has a time.
     """
 
     images: Sequence[Patch] | Patch
     patient: Indices
     label: NDArray[np.float32]
+    period: Indices | None = None
+
+    def outcomes(self, chosen: Indices | slice = slice(None)) -> Outcomes:
+        """Return the outcomes of these crops, of all by default."""
+        return Outcomes(self.label, self.period).part(chosen)
 
     def room(self, size: int) -> int:
         """Return the voxels along each axis by which a crop is longer than `size`.

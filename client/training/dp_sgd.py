@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client.store.privacy_budget import poisson
 from client.training.batches import Crops, Draw, Indices, centred, load
 from client.training.device import CPU, Compute, repeatable
-from client.training.loop import class_weights, make_optimiser, on_device, place_model
+from client.training.loop import make_optimiser, place_model
+from client.training.outcomes import Outcomes, crop_losses, on_device
 from common.models import NetworkName
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
@@ -104,7 +104,7 @@ def train_privately(
         optimiser = make_optimiser(separable, settings, learning_rate)
         stepper = _Stepper(separable, kind, settings, private, optimiser, expected, noise)
         for draw, images in load(crops, draws, settings.input_size, compute.loaders):
-            losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
+            losses.append((stepper.step(images, crops.outcomes(draw.chosen)), len(images)))
     _copy_weights(separable, model)
     last = losses[-an_epoch:]
     loss_sum = sum(float(loss) for loss, _ in last)
@@ -145,14 +145,14 @@ class _Stepper:
             secure_mode=True,
         )
 
-    def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
+    def step(self, images: NDArray[np.float32], outcomes: Outcomes) -> torch.Tensor:
         """Return the sum of a batch's losses, before the step."""
         loss = torch.zeros((), device=self.device)
         borders = [*range(0, len(images), _AT_ONCE), len(images)]
         parts = [slice(*ends) for ends in pairwise(borders)]
         for part in parts:
             self.optimiser.zero_grad(set_to_none=True)
-            loss += self._gradients(images[part], label[part])
+            loss += self._gradients(images[part], outcomes.part(part))
             if part is not parts[-1]:
                 self.optimiser.signal_skip_step()  # clips and accumulates, and waits for the others
                 self.optimiser.step()
@@ -161,12 +161,9 @@ class _Stepper:
         self.optimiser.step()
         return loss
 
-    def _gradients(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
-        weights = on_device(class_weights(label, self.settings), self.device)
+    def _gradients(self, images: NDArray[np.float32], outcomes: Outcomes) -> torch.Tensor:
         _, logits = self.model(prepare(self.kind, on_device(images, self.device)).contiguous())
-        loss = binary_cross_entropy_with_logits(
-            logits, on_device(label, self.device), weights, reduction="sum"
-        )
+        loss = crop_losses(logits, outcomes, self.settings).sum()
         with warnings.catch_warnings():
             # images need no gradients themselves; those of the first layer exist all the same
             warnings.filterwarnings("ignore", message="Full backward hook is firing")

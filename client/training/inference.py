@@ -31,16 +31,20 @@ def compute_of(workspace: Workspace) -> Compute:
 
 def network_of(study: Study, kind: NetworkName, weights: Any) -> Any:
     """Return the study's network with these weights."""
-    return network_with(weights, kind, study.network(kind))
+    return network_with(weights, kind, study.network(kind), study.network_outputs)
 
 
 def crops_of(workspace: Workspace, kind: NetworkName, patients: Sequence[Patient]) -> Crops:
-    """Return the crops of these patients, with their labels."""
+    """Return the crops of these patients, with their labels and times."""
+    study = workspace.study
     if workspace.images is None:
         raise ValueError("this study has no images")
     images, index = workspace.images.crops(kind, [p.patient_id for p in patients])
     label = np.array([p.label for p in patients], dtype=np.float32)
-    return Crops(images=images, patient=index, label=label[index])
+    period = None
+    if study.follow_up is not None:
+        period = np.array([p.period for p in patients], dtype=np.int64)[index]
+    return Crops(images=images, patient=index, label=label[index], period=period)
 
 
 def store_inference(
@@ -52,24 +56,36 @@ def store_inference(
     patients: Sequence[Patient],
     made_by: str,
 ) -> None:
-    """Write the tables `KIND/VARIANT/features` and `.../probability` of these patients."""
-    settings = workspace.study.network(kind)
+    """Write the tables of `network_tables` for these patients."""
+    study = workspace.study
     crops = crops_of(workspace, kind, patients)
-    compute = compute_of(workspace)
-    features, probability = infer(model, kind, crops, settings, len(patients), compute)
     ids = tuple(p.patient_id for p in patients)
-    for name, (columns, values) in network_tables(kind, variant, features, probability).items():
+    found = network_tables(study, model, kind, variant, crops, len(ids), compute_of(workspace))
+    for name, (columns, values) in found.items():
         workspace.run_tables.write(name, subset, StoredTable(ids, columns, values, made_by))
 
 
 def network_tables(
-    kind: NetworkName, variant: str, features: NDArray[np.float32], probability: NDArray[np.float64]
+    study: Study,
+    model: Any,
+    kind: NetworkName,
+    variant: str,
+    crops: Crops,
+    patients: int,
+    compute: Compute,
 ) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
-    """Return columns and values (patients, columns) of the base tables of `infer`, by name."""
+    """Return columns and values (patients, columns) of a network's base tables, by name.
+
+    They are `KIND/VARIANT/features` and `.../probability`; of a time to event `.../hazard`, the
+    logarithm of the cumulative hazard by the first horizon.
+    """
+    last = None if study.follow_up is None else study.follow_up.last_periods[0]
+    settings = study.network(kind)
+    features, answers = infer(model, kind, crops, settings, patients, compute, last)
     names = tuple(f"{kind}_{i}" for i in range(features.shape[1]))
     return {
         f"{kind}/{variant}/features": (names, features.astype(np.float64)),
-        f"{kind}/{variant}/probability": ((kind,), probability.astype(np.float64)[:, None]),
+        f"{kind}/{variant}/{study.network_answer}": ((kind,), answers[:, None]),
     }
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client.training.batches import Crops, batches_an_epoch, evaluation_draws, load, training_draws
 from client.training.device import CPU, Compute, repeatable
+from client.training.outcomes import Outcomes, crop_losses, on_device, patient_answers
 from common.models import NetworkName, network_input
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
@@ -78,7 +78,7 @@ def train_locally(
     with repeatable(compute, tensor_float=settings.precision != "float32"):
         stepper = _Stepper(model, kind, settings, learning_rate, compute, on_gradient)
         for draw, images in load(crops, draws, settings.input_size, compute.loaders):
-            losses.append((stepper.step(images, crops.label[draw.chosen]), len(images)))
+            losses.append((stepper.step(images, crops.outcomes(draw.chosen)), len(images)))
     last = losses[-an_epoch:]
     loss_sum = sum(float(loss) * count for loss, count in last)
     return LocalResult(steps, sum(count for _, count in last), loss_sum)
@@ -91,8 +91,13 @@ def infer(
     settings: NetworkSettings,
     patients: int,
     compute: Compute = CPU,
+    last: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return features (patients, width) and probability (patients,): means over a patient's crops.
+    """Return features (patients, width) and answers (patients,) of means over a patient's crops.
+
+    Parameters
+    ----------
+    last : last period before the horizon, where the endpoint has a time; see `patient_answers`.
 
     Raises
     ------
@@ -103,10 +108,9 @@ def infer(
         raise ValueError(f"{patients} patients expected, each with at least one crop")
     features, logits = _evaluate(model, kind, crops, settings, compute)
     feature_sum = np.zeros((patients, model.width), dtype=np.float64)
-    probability_sum = np.zeros(patients, dtype=np.float64)
     np.add.at(feature_sum, crops.patient, features)
-    np.add.at(probability_sum, crops.patient, _sigmoid(logits))
-    return (feature_sum / counts[:, None]).astype(np.float32), probability_sum / counts
+    answers = patient_answers(logits, crops.patient, patients, last)
+    return (feature_sum / counts[:, None]).astype(np.float32), answers
 
 
 def loss_of(
@@ -120,8 +124,8 @@ def loss_of(
     if not len(crops.images):
         return 0.0, 0
     _, logits = _evaluate(model, kind, crops, settings, compute)
-    losses = np.logaddexp(0.0, logits) - crops.label * logits
-    return float((class_weights(crops.label, settings) * losses).sum()), len(losses)
+    losses = crop_losses(torch.from_numpy(logits), crops.outcomes(), settings)
+    return float(losses.sum()), len(losses)
 
 
 class _Stepper:
@@ -147,14 +151,11 @@ class _Stepper:
         # small gradients would vanish in float16; bfloat16 has the range of float32
         self.scaler = torch.GradScaler(self.device.type, enabled=self.type == torch.float16)
 
-    def step(self, images: NDArray[np.float32], label: NDArray[np.float32]) -> torch.Tensor:
+    def step(self, images: NDArray[np.float32], outcomes: Outcomes) -> torch.Tensor:
         """Return the mean loss of a batch, before the step."""
-        weights = on_device(class_weights(label, self.settings), self.device)
         with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
             _, logits = self.model(_ready(images, self.kind, self.device))
-        loss = binary_cross_entropy_with_logits(
-            logits.float(), on_device(label, self.device), weights
-        )
+        loss = crop_losses(logits.float(), outcomes, self.settings).mean()
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.on_gradient or self.settings.gradient_clip:
@@ -175,7 +176,7 @@ def _evaluate(
     settings: NetworkSettings,
     compute: Compute,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return features (n, width) and logits (n,) in evaluation mode, of the centre of each crop.
+    """Return features (n, width) and logits in evaluation mode, of the centre of each crop.
 
     Always in float32: what a network says of a patient must not depend on the device.
     """
@@ -218,25 +219,7 @@ def make_optimiser(
     )
 
 
-def class_weights(label: NDArray[np.float32], settings: NetworkSettings) -> NDArray[np.float32]:
-    """Return the weight of each patient's loss (n,), by class."""
-    return np.where(label > 0, settings.class_weights[1], settings.class_weights[0]).astype(
-        np.float32
-    )
-
-
 def _ready(images: NDArray[np.float32], kind: NetworkName, device: torch.device) -> torch.Tensor:
     return prepare(kind, on_device(images, device)).contiguous(
         memory_format=_MEMORY[network_input(kind).dimensions]
     )
-
-
-def on_device(array: NDArray[np.float32], device: torch.device) -> torch.Tensor:
-    """Copy an array to the device; pinned memory first where that is a GPU."""
-    tensor = torch.from_numpy(array)
-    # from pinned memory the copy goes on beside the computation
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1.0 / (1.0 + np.exp(-np.clip(logits, -500.0, 500.0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,21 @@ from client.predict.scoring import Prediction, as_patient
 from client.predict.verify import Opened
 from common.disclosure.scores import check_test_set
 from common.errors import InputError
+from common.evaluation.follow_up_findings import FollowUpFindings, measure_locally
 from common.evaluation.local import Evaluation, evaluate_locally, evaluate_rows
 from common.evaluation.suppression import suppress
 from common.masking import identity
 from common.messages.validation import ColumnMix, ValidationReport, to_json
 from common.statistics.base import Float, Rows
+from common.study.follow_up import FollowUp
 from common.study.model import PrivacySettings, Study
+from common.utils.text_file import number, on_one_line
 
 SUBSET = "external"
+WHEN = "the endpoint, or to when last seen"
 NEEDED = 'a column "label", 1 for patients with the finding and 0 for those without'
+Followed = tuple[int, int | None]
+"""Label of a patient, and the period in which the follow-up ended where the endpoint has a time."""
 
 
 @dataclass(frozen=True)
@@ -33,49 +40,66 @@ class Validation:
 
     Parameters
     ----------
-    rows : probabilities of the models that were used, and labels.
-    exact : measures for the hospital's own eyes.
+    rows : probabilities of the models that were used, and outcomes.
+    exact : measures for the hospital's own eyes, of a time to event where the study has one.
     deciding : lowest and highest threshold at which one would decide, of the study.
     left_out : ids of patients who could not be used, and why.
     report : what may leave, not signed.
     """
 
     rows: Rows
-    exact: Evaluation
+    exact: Evaluation | FollowUpFindings
     deciding: tuple[float, float]
     left_out: Mapping[str, str]
     report: ValidationReport
 
 
-def read_labels(file: Path, patients: Sequence[str]) -> dict[str, int]:
-    """Return the label of each patient of a cohort.csv.
+def read_outcomes(file: Path, patients: Sequence[str], study: Study) -> dict[str, Followed]:
+    """Return the outcome of each patient of a cohort.csv, on the study's grid of times.
 
     Raises
     ------
-    InputError : no column label, or a patient without one.
+    InputError : no column label, or with times no column of these, or a patient without one.
     """
-    frame = read_table(file)
-    if "label" not in frame.columns:
-        raise InputError("no column label", where=file.name, remedy=f"add {NEEDED}")
-    found: dict[str, int] = {}
+    frame, grid = read_table(file), study.follow_up
+    columns = {"label": NEEDED}
+    if grid is not None:
+        columns[grid.column] = f'a column "{grid.column}", in {grid.unit} from the start to {WHEN}'
+    for column, remedy in columns.items():
+        if column not in frame.columns:
+            raise InputError(f"no column {column}", where=file.name, remedy=f"add {remedy}")
+    found: dict[str, Followed] = {}
     wanted = set(patients)
-    pairs = zip(frame["patient_id"], frame["label"], strict=True)
-    for position, (patient, text) in zip(frame.index, pairs, strict=True):
+    texts = zip(frame["patient_id"], *(frame[column] for column in columns), strict=True)
+    for position, (patient, text, *when) in zip(frame.index, texts, strict=True):
         if patient in wanted:
+            where = f"{file.name} row {row_number(position)} column"
             if text not in ("0", "1"):
-                raise InputError(
-                    f'label "{text}"',
-                    where=f"{file.name} row {row_number(position)} column label",
-                    remedy="write 1 = with the finding, 0 = without",
-                )
-            found[patient] = int(text)
+                remedy = "write 1 = with the finding, 0 = without"
+                raise InputError(f'label "{text}"', where=f"{where} label", remedy=remedy)
+            found[patient] = int(text), None
+            if grid is not None:
+                found[patient] = _placed(grid, when[0], text == "1", where)
     return found
+
+
+def _placed(grid: FollowUp, text: str, happened: bool, where: str) -> Followed:
+    """Return label and period of one patient's time."""
+    time = number(text)
+    if time is None or not 0.0 <= time < math.inf:
+        raise InputError(
+            f'time "{on_one_line(text)}"',
+            where=f"{where} {grid.column}",
+            remedy=f"give the {grid.unit} from the start to {WHEN}",
+        )
+    period, counts = grid.place(time, happened)
+    return int(counts), period
 
 
 def validate(
     opened: Opened,
     outcome: Outcome,
-    labels: Mapping[str, int],
+    outcomes: Mapping[str, Followed],
     models: Sequence[str],
     privacy: PrivacySettings,
     hospital: str,
@@ -99,7 +123,7 @@ def validate(
             left_out[one.case.patient_id] = f"no {', no '.join(lacks)}"
         else:
             kept.append(one)
-    rows = _rows(kept, labels, models)
+    rows = _rows(kept, outcomes, models)
     bundle, study = opened.bundle, opened.study
     at = [list(bundle.models).index(name) for name in models]
     if bundle.edges.shape[0] != len(bundle.models):
@@ -110,9 +134,9 @@ def validate(
         )
     edges = bundle.edges[at]
     cutoffs = np.array([bundle.cutoffs[name] for name in models])
-    exact = evaluate_rows(rows, cutoffs, edges, min_cell=1)
+    exact = _measured(rows, cutoffs, edges, 1, study)
     refusals = check_test_set(rows, SUBSET, privacy)
-    told = None if refusals else evaluate_locally(rows, cutoffs, edges, privacy.min_cell)
+    told = None if refusals else _measured(rows, cutoffs, edges, privacy.min_cell, study)
     report = ValidationReport(
         hospital=hospital,
         identity_key="",
@@ -134,6 +158,19 @@ def validate(
     return Validation(rows, exact, study.analysis.thresholds, left_out, report)
 
 
+def _measured(
+    rows: Rows, cutoffs: Float, edges: Float, min_cell: int, study: Study
+) -> Evaluation | FollowUpFindings:
+    """Return the measures of rows from cells of `min_cell` patients, 1 = exact."""
+    grid = study.follow_up
+    if grid is not None:
+        last = np.array(grid.last_periods, dtype=np.int64)
+        return measure_locally(rows, SUBSET, cutoffs, edges, last, grid.periods, min_cell)
+    if min_cell <= 1:
+        return evaluate_rows(rows, cutoffs, edges, min_cell=1)
+    return evaluate_locally(rows, cutoffs, edges, min_cell)
+
+
 def signed(report: ValidationReport, private: Ed25519PrivateKey) -> ValidationReport:
     """Return the report under the hospital's key."""
     key = identity.public_text(private.public_key())
@@ -145,14 +182,8 @@ def usable_models(opened: Opened, wanted: Sequence[str]) -> tuple[str, ...]:
 
     Raises
     ------
-    InputError : one that the bundle does not hold, or an endpoint with a time.
+    InputError : one that the bundle does not hold.
     """
-    if opened.study.follow_up is not None:
-        raise InputError(
-            "the study's endpoint has a time, and one hospital alone does not measure that yet",
-            where="bundle",
-            remedy="take part in a study with a test set at three hospitals or more",
-        )
     known = tuple(opened.bundle.models)
     for name in wanted:
         if name not in known:
@@ -164,7 +195,9 @@ def usable_models(opened: Opened, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in known if name in wanted) if wanted else known
 
 
-def _rows(kept: Sequence[Prediction], labels: Mapping[str, int], models: Sequence[str]) -> Rows:
+def _rows(
+    kept: Sequence[Prediction], outcomes: Mapping[str, Followed], models: Sequence[str]
+) -> Rows:
     values = np.array(
         [
             [next(s.probability for s in one.scores if s.model == name) for name in models]
@@ -172,7 +205,9 @@ def _rows(kept: Sequence[Prediction], labels: Mapping[str, int], models: Sequenc
         ],
         dtype=np.float64,
     ).reshape(len(kept), len(models))
-    label = np.array([labels[one.case.patient_id] for one in kept], dtype=np.float64)
+    own = [outcomes[one.case.patient_id] for one in kept]
+    label = np.array([happened for happened, _ in own], dtype=np.float64)
+    periods = [period for _, period in own if period is not None]
     if label.size == 0 or len(set(label.tolist())) < 2:
         raise InputError(
             "no patient can be used" if label.size == 0 else "all patients have the same label",
@@ -180,7 +215,9 @@ def _rows(kept: Sequence[Prediction], labels: Mapping[str, int], models: Sequenc
             remedy="a model is measured on patients with and without the finding; see the list of"
             " those left out",
         )
-    return Rows(values, tuple(models), label, np.full(label.size, -1, dtype=np.int64))
+    period = np.array(periods, dtype=np.int64) if periods else None
+    fold = np.full(label.size, -1, dtype=np.int64)
+    return Rows(values, tuple(models), label, fold, period=period)
 
 
 def case_mix(

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from client.report.site_report import curve_of, roc_of
+from client.validation import timed
 from client.validation.measure import SUBSET, Validation
 from common.evaluation.at_cutoff import Estimate, at_cutoff
 from common.evaluation.decision_curve import DecisionCurve, decision_curve
 from common.evaluation.delong import auc_interval
+from common.evaluation.follow_up_findings import FollowUpFindings
 from common.evaluation.local import Evaluation
 from common.html import pages
 from common.html.drawing import GREY, LIGHT, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
 from common.messages.validation import ValidationReport
 from common.models import label_of
+from common.study.follow_up import FollowUp
 from common.utils.durable import make_folder, write_durably
 
 PAGE, FILE = "index.html", "validation.json"
@@ -27,38 +31,71 @@ DASH, Z = "\N{EN DASH}", 1.959963984540054
 WORDS = ("none", "in the large", "intercept and slope")
 
 
-def write_page(found: Validation, report: ValidationReport, folder: Path) -> Path:
-    """Write the page into a folder that its owner alone may enter; return its path."""
+def write_page(
+    found: Validation, report: ValidationReport, folder: Path, grid: FollowUp | None
+) -> Path:
+    """Write the page into a folder that its owner alone may enter; return its path.
+
+    Parameters
+    ----------
+    grid : of times, where the study's endpoint has one.
+    """
     make_folder(folder)
     path = folder / PAGE
-    write_durably(path, render(found, report).encode())
+    write_durably(path, render(found, report, grid).encode())
     return path
 
 
-def render(found: Validation, report: ValidationReport) -> str:
+def render(found: Validation, report: ValidationReport, grid: FollowUp | None = None) -> str:
     """Return the page as text."""
-    n, positives = found.rows.n, int(found.rows.label.sum())
+    exact, models = found.exact, found.rows.columns
+    if isinstance(exact, FollowUpFindings):
+        own = _timed(exact, models, report, grid)
+    else:
+        own = {
+            "performance": performance(models, exact, report.cutoffs),
+            "sent": None if report.measures is None else _sent(report),
+            "curves": [
+                roc_of(
+                    curve_of(SUBSET, name, found.rows.values[:, i], found.rows.label),
+                    label_of(name),
+                )
+                for i, name in enumerate(models)
+            ],
+            "calibration": calibration(models, exact),
+            "recalibration": recalibration(models, exact),
+            "deciding": found.deciding,
+            "decision": decision_figure(models, exact, found.deciding),
+        }
     return pages.render(
         "client.validation",
         "validation.html",
         report=report,
-        patients=n,
-        positives=positives,
-        performance=performance(found.rows.columns, found.exact, report.cutoffs),
-        sent=None if report.measures is None else _sent(report),
-        curves=[
-            roc_of(
-                curve_of(SUBSET, name, found.rows.values[:, i], found.rows.label), label_of(name)
-            )
-            for i, name in enumerate(found.rows.columns)
-        ],
-        calibration=calibration(found.rows.columns, found.exact),
-        recalibration=recalibration(found.rows.columns, found.exact),
-        deciding=found.deciding,
-        decision=decision_figure(found.rows.columns, found.exact, found.deciding),
+        patients=found.rows.n,
+        positives=int(found.rows.label.sum()),
         left_out=_left_out(found),
         case_mix=_case_mix(report),
+        grid=grid,
+        **own,
     )
+
+
+def _timed(
+    exact: FollowUpFindings,
+    models: tuple[str, ...],
+    report: ValidationReport,
+    grid: FollowUp | None,
+) -> dict[str, Any]:
+    """Return the parts of the page where the endpoint has a time."""
+    if grid is None:
+        raise ValueError("measures of times without a grid")
+    sent = report.follow_up(grid)
+    return {
+        "performance": timed.performance(models, exact, grid),
+        "sent": None if sent is None else timed.performance(report.models, sent, grid),
+        "curves": timed.curves(models, exact, grid),
+        "calibration": timed.calibration(models, exact),
+    }
 
 
 def performance(models: tuple[str, ...], found: Evaluation, cutoffs: dict[str, float]) -> Block:

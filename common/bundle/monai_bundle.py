@@ -25,9 +25,17 @@ Network `{name}` of the federated study "{study}", which predicts {endpoint}. Re
 
 `models/model.ts` is TorchScript: `monai.bundle.load(name, bundle_dir=..., load_ts_module=True)`, or
 `torch.jit.load`. It takes crops of shape (n, {channels}, {size}), windowed to {window:g} HU around
-{level:g} and scaled to [0, 1] at {spacing:g} mm, and returns features (n, width) and logits (n,).
-The probability of a patient is the mean of the sigmoid over the patient's crops.
+{level:g} and scaled to [0, 1] at {spacing:g} mm, and returns features (n, width) and {answer}.
 """
+
+
+PROBABILITY = """\
+logits (n,).
+The probability of a patient is the mean of the sigmoid over the patient's crops"""
+HAZARDS = """\
+logits (n, {periods}) of the hazard in each period.
+The risk of a patient by the end of period {horizon} is one less the product of (1 - sigmoid) over
+the first {horizon} periods, in the mean of the patient's crops; the study's bundle scales it"""
 
 
 def write_monai_bundles(bundle: Bundle, study: Study, folder: Path) -> list[Path]:
@@ -62,15 +70,19 @@ def metadata_of(name: str, bundle: Bundle, study: Study) -> dict[str, Any]:
         "is_patch_data": True,
         "channel_def": {str(i): "CT" for i in range(seen.channels)},
     }
+    said = ["logit"]
+    if study.follow_up is not None:
+        said = [f"logit of the hazard in period {i + 1}" for i in range(study.network_outputs)]
+    channels = {str(i): f"{one} of {study.endpoint}" for i, one in enumerate(said)}
     logit = {
         "type": "probabilities",
         "format": "classification",
-        "num_channels": 1,
+        "num_channels": study.network_outputs,
         "spatial_shape": [],
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
-        "channel_def": {"0": f"logit of {study.endpoint}"},
+        "channel_def": channels,
     }
     return {
         "version": "0.1.0",
@@ -100,7 +112,8 @@ def _write_network(
 
     kind = network_name(name)
     seen, size = network_input(kind), study.network(kind).input_size
-    network = network_with(np.asarray(weights), kind, study.network(kind)).eval()
+    outputs = study.network_outputs
+    network = network_with(np.asarray(weights), kind, study.network(kind), outputs).eval()
     crop = torch.zeros((2, seen.channels, *([size] * seen.dimensions)))
     with torch.no_grad():
         traced = torch.jit.trace(network, crop)  # type: ignore[no-untyped-call]
@@ -111,7 +124,12 @@ def _write_network(
 def _readme(name: str, study: Study) -> str:
     seen = network_input(network_name(name))
     size = study.network(network_name(name)).input_size
+    answer, grid = PROBABILITY, study.follow_up
+    if grid is not None:
+        horizon = grid.last_periods[0] + 1
+        answer = HAZARDS.format(periods=grid.periods, horizon=horizon)
     return README.format(
+        answer=answer,
         title=MODELS[name].label,
         name=name,
         study=study.name,

@@ -121,13 +121,15 @@ def _check_probability(name: str, view: View, part: View, variant: str, study: S
 
 def _own_probability(name: str, study: Study) -> bool:
     """Return whether a model is a network that gives its probability itself."""
-    return MODELS[name].network is not None and not study.fits_machine(name)
+    own = MODELS[name].network is not None and not study.fits_machine(name)
+    return own and study.follow_up is None
 
 
 def _check_tables(name: str, view: View, variant: str, study: Study) -> None:
-    """Check that a model reads its own tables: of a network, the features of this variant."""
+    """Check that a model reads its own tables: of a network, that of this variant."""
     spec = MODELS[name]
-    own = {f"{name}/{variant}/features"} if spec.network else {*spec.tables}
+    last = "features" if study.fits_machine(name) else study.network_answer
+    own = {f"{name}/{variant}/{last}"} if spec.network else {*spec.tables}
     beside = {"clinical"} if study.harmonisation.covariates else set()
     if own and not base_tables(view) <= {*own, *beside}:
         raise FormError("a model of another table")

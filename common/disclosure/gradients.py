@@ -40,6 +40,8 @@ def machine_views(study: Study, base: str) -> int:
         if study.fits_machine(name) and base in (spec.tables or study.tables):
             by_fold = spec.network is not None or (spec.fuses and study.networks)
             views += kernel or (separate if by_fold else 1)
+        elif study.follow_up is not None and base in spec.tables:
+            views += 1  # one Cox model on what a network says of patients it has not seen
     return views
 
 

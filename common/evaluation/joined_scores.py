@@ -51,7 +51,7 @@ def joined_areas(scores: Float, labels: Float, minimum: int) -> DeLongResult:
         return exact(scores, labels)
     if not np.isfinite(scores).all():
         raise ValueError("scores must be finite")
-    found = exact(_ranks(scores, minimum), labels)
+    found = exact(joined_ranks(scores, minimum), labels)
     error = np.sqrt(np.clip(np.diag(found.covariance), 0.0, None))
     product = np.outer(error, error)
     correlation = np.divide(
@@ -66,8 +66,8 @@ def joined_areas(scores: Float, labels: Float, minimum: int) -> DeLongResult:
     )
 
 
-def _ranks(scores: Float, minimum: int) -> Float:
-    """Return the number of the group that each row (n, k) is in."""
+def joined_ranks(scores: Float, minimum: int) -> Float:
+    """Return the number of the group of at least `minimum` that each row (n, k) is in."""
     groups = np.zeros(scores.shape)
     for column, own in enumerate(scores.T):
         order = np.argsort(own, kind="stable")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit
+from common.evaluation.follow_up_findings import FollowUpFindings
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
@@ -502,6 +503,8 @@ class EvaluateReply:
     training patients from its test patients; None where it has too few of either. `releases` has
     what all sets of patients that were asked about tell of single ones. `canaries` has what
     decoders find of patients planted in a copy of the totals; None where the site holds none.
+    `followed` has, where the endpoint has a time, the measures of the site's own patients in sets
+    over which no sum is masked.
     """
 
     site: str
@@ -515,6 +518,7 @@ class EvaluateReply:
     releases: ReleaseAudit | None = None
     canaries: CanaryAudit | None = None
     fits: dict[str, CalibrationFit] = field(default_factory=dict)
+    followed: dict[str, FollowUpFindings] = field(default_factory=dict)
 
 
 @plain

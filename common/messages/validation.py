@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from common.errors import InputError
+from common.evaluation.follow_up_findings import FollowUpFindings, check_consistent
 from common.evaluation.local import Evaluation
 from common.messages.conforming import conform
 from common.messages.limits import MOST_PATIENTS
 from common.messages.plain import from_tree, to_tree
 from common.messages.signed_document import SignedDocument
 from common.study.block import Settings
+from common.study.follow_up import FollowUp
 from common.study.model import Name
 
 FORMAT = 1
@@ -58,7 +61,8 @@ class ValidationReport(SignedDocument):
     models, cutoffs : in the order of the measures.
     patients, positives : None = withheld. left_out : patients who could not be used.
     min_cell : fewest patients of a cell; those of the hospital's own thresholds.
-    measures : an `Evaluation`; None = withheld, `withheld` says by which rules.
+    measures : an `Evaluation`, or `FollowUpFindings` where the endpoint has a time; None =
+        withheld, `withheld` says by which rules.
     """
 
     purpose: ClassVar[str] = "external validation"
@@ -93,17 +97,46 @@ class ValidationReport(SignedDocument):
         """
         if self.measures is None:
             return None
-        try:
+        with self._read_as_told():
             found: Evaluation = from_json(self.measures)
             conform(found, Evaluation, "measures", {"models": len(self.models)})
             _check_numbers(found, (self.patients, self.positives))
-        except (ValueError, TypeError, KeyError):
+        return found
+
+    def follow_up(self, grid: FollowUp) -> FollowUpFindings | None:
+        """Return the measures of a time to event; errors are those of `evaluation`."""
+        if self.measures is None:
+            return None
+        with self._read_as_told():
+            found: FollowUpFindings = _with_whole_periods(from_json(self.measures))
+            lengths = {"models": len(self.models), "horizons": len(grid.horizons)}
+            conform(found, FollowUpFindings, "measures", lengths)
+            check_consistent(found, grid.periods, len(self.models))
+            if (found.patients, found.events) != (self.patients, self.positives):
+                raise ValueError("measures of other patients")
+        return found
+
+    @contextmanager
+    def _read_as_told(self) -> Iterator[None]:
+        """Say in words that measures cannot be read."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise InputError(
                 "holds measures that this release cannot read",
                 where=f"file of {self.hospital}",
                 remedy="ask the hospital for a file of the same release",
             ) from None
-        return found
+
+
+def _with_whole_periods(found: Any) -> Any:
+    """Return measures whose periods are whole numbers again; arrays of a file are not."""
+    groups = []
+    for one in found.groups:
+        if not (np.isfinite(one.last) & (one.last == np.round(one.last))).all():
+            raise ValueError("a period that is none")
+        groups.append(dataclasses.replace(one, last=one.last.astype(np.int64)))
+    return dataclasses.replace(found, groups=tuple(groups))
 
 
 def _check_numbers(found: Evaluation, counted: tuple[int | None, int | None]) -> None:

@@ -121,7 +121,7 @@ def _check_fit(model: ScoringNetwork, entries: Entries, kind: NetworkName, where
 
 
 def initial_network(
-    kind: NetworkName, settings: NetworkSettings, seed: int
+    kind: NetworkName, settings: NetworkSettings, seed: int, outputs: int = 1
 ) -> tuple[ScoringNetwork, str]:
     """Return the untrained network, and a sentence for the report on its initial weights.
 
@@ -129,7 +129,7 @@ def initial_network(
     ------
     InputError : pretrained weights that are missing, changed or do not fit.
     """
-    network = build_network(kind, settings, seed)
+    network = build_network(kind, settings, seed, outputs)
     if not settings.pretrained:
         return network, "the network started from random weights, not from pretrained ones"
     path = Path(settings.pretrained)

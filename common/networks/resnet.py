@@ -1,4 +1,4 @@
-"""ResNets with one logit: torchvision-compatible in 2D, Med3D-compatible in 3D (via MONAI).
+"""ResNets with logits: torchvision-compatible in 2D, Med3D-compatible in 3D (via MONAI).
 
 Med3D's differences from torchvision's, shortcuts without weights and dilated stages, are from Chen,
 Ma, Zheng 2019, "Med3D: transfer learning for 3D medical image analysis", and its code,
@@ -65,27 +65,30 @@ def dilate(stage: nn.Module, rate: int) -> None:
 
 
 class ScoringNetwork(nn.Module):
-    """ResNet backbone and a linear head with one output.
+    """ResNet backbone and a linear head.
 
     Parameters
     ----------
     backbone : images (n, channels, *size) -> pooled features (n, width).
     width : number of features.
+    outputs : one logit, or one for each period of a time to event.
     """
 
-    def __init__(self, backbone: nn.Module, width: int) -> None:
+    def __init__(self, backbone: nn.Module, width: int, outputs: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(width, 1)
+        self.head = nn.Linear(width, outputs)
         self.width = width
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return features (n, width) and logits (n,) of images (n, channels, *size)."""
+        """Return features (n, width) and logits (n,), or (n, outputs), of (n, channels, *size)."""
         features = self.backbone(images)
         return features, self.head(features).squeeze(1)
 
 
-def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> ScoringNetwork:
+def build_network(
+    kind: NetworkName, settings: NetworkSettings, seed: int, outputs: int = 1
+) -> ScoringNetwork:
     """Return a new network, its weights drawn from `seed` alone.
 
     With the default settings the backbone has the keys and shapes of torchvision's ResNet-50
@@ -94,13 +97,13 @@ def build_network(kind: NetworkName, settings: NetworkSettings, seed: int) -> Sc
     torch's global generator takes no part.
     """
     with _NothingDrawn():
-        network = _assembled(kind, settings)
+        network = _assembled(kind, settings, outputs)
     draw_weights(network, network.head, seed)
     return network
 
 
 def network_with(
-    weights: NDArray[np.floating], kind: NetworkName, settings: NetworkSettings
+    weights: NDArray[np.floating], kind: NetworkName, settings: NetworkSettings, outputs: int = 1
 ) -> ScoringNetwork:
     """Return the network with weights of `common.networks.flat.flatten`, without random ones first.
 
@@ -109,7 +112,7 @@ def network_with(
     ValueError : weights that do not fit.
     """
     with _NothingDrawn():
-        network = _assembled(kind, settings)
+        network = _assembled(kind, settings, outputs)
     load_flat(network, weights)
     return network
 
@@ -137,7 +140,7 @@ class _NothingDrawn(TorchFunctionMode):
         return function(*arguments, **options)
 
 
-def _assembled(kind: NetworkName, settings: NetworkSettings) -> ScoringNetwork:
+def _assembled(kind: NetworkName, settings: NetworkSettings, outputs: int) -> ScoringNetwork:
     backbone = ResNet(
         block=settings.block,
         layers=list(settings.layers),
@@ -160,7 +163,7 @@ def _assembled(kind: NetworkName, settings: NetworkSettings) -> ScoringNetwork:
     if settings.norm == "group":
         _use_group_norm(backbone)
     expansion = 4 if settings.block == "bottleneck" else 1
-    return ScoringNetwork(backbone, settings.widths[3] * expansion)
+    return ScoringNetwork(backbone, settings.widths[3] * expansion, outputs)
 
 
 def _use_group_norm(module: nn.Module) -> None:

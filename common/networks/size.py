@@ -11,10 +11,10 @@ def width_of(settings: NetworkSettings) -> int:
     return settings.widths[3] * (4 if settings.block == "bottleneck" else 1)
 
 
-def network_size(kind: NetworkName, settings: NetworkSettings) -> tuple[int, int]:
+def network_size(kind: NetworkName, settings: NetworkSettings, outputs: int = 1) -> tuple[int, int]:
     """Count its numbers (weights and running statistics), and the running statistics alone.
 
-    The ResNet of `common.networks.resnet`: a stem, four stages of blocks, one linear output.
+    The ResNet of `common.networks.resnet`: a stem, four stages of blocks, a linear layer.
     """
     seen, widths = network_input(kind), settings.widths
     dimensions = seen.dimensions
@@ -36,5 +36,5 @@ def network_size(kind: NetworkName, settings: NetworkSettings) -> tuple[int, int
             channels += [b for _, b, _ in kernels]
             before = after
     running = 2 * sum(channels) if settings.norm != "group" else 0
-    head = before + 1
+    head = (before + 1) * outputs
     return sum(convolutions) + 2 * sum(channels) + running + head, running

@@ -370,9 +370,19 @@ class Study(Settings):
     def fits_machine(self, name: str) -> bool:
         """Return whether a model is a support vector machine, or Cox model, over the sites."""
         spec = MODELS[name]
-        if self.follow_up is not None:
-            return spec.times
-        return spec.machines or (spec.network is not None and self.selection.networks == "use")
+        if spec.network is not None:
+            return self.selection.networks == "use"
+        return spec.machines if self.follow_up is None else spec.times
+
+    @property
+    def network_outputs(self) -> int:
+        """Outputs of a network: one logit, or that of the hazard in each period."""
+        return 1 if self.follow_up is None else self.follow_up.periods
+
+    @property
+    def network_answer(self) -> str:
+        """Last part of the name of the base table of what a network says of patients."""
+        return "probability" if self.follow_up is None else "hazard"
 
     @property
     def cuts_slices(self) -> bool:

@@ -7,13 +7,18 @@ random-effects model with a prediction interval (`common.evaluation.random_effec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.bundle.bundle import Bundle, Files, digest_of
 from common.errors import InputError
+from common.evaluation.follow_up_findings import first_areas, without_measures
 from common.messages.validation import ColumnMix, ValidationReport
+from common.study.follow_up import FollowUp
+from common.study.model import Study
 from server.phases.set_findings import EvaluationFindings, SetFindings, measured_at_one_site
 from server.report.comparisons import with_roles
 from server.report.rows import evaluation_rows
@@ -24,10 +29,16 @@ SET = "external_validation"
 
 @dataclass(frozen=True)
 class Received:
-    """A file whose signature holds, and the fingerprint to compare by phone."""
+    """A file whose signature holds, and the fingerprint to compare by phone.
+
+    Parameters
+    ----------
+    grid : of times, where the study's endpoint has one.
+    """
 
     report: ValidationReport
     fingerprint: str
+    grid: FollowUp | None = None
 
 
 def receive(files: Sequence[Path], bundle_files: Files) -> list[Received]:
@@ -40,9 +51,10 @@ def receive(files: Sequence[Path], bundle_files: Files) -> list[Received]:
     """
     bundle, bundle_digest = Bundle.from_files(bundle_files), digest_of(bundle_files)
     found: list[Received] = []
+    grid = Study.model_validate_json(bundle.settings).follow_up
     for file in files:
         report = ValidationReport.read(file)
-        one = Received(report, report.check())
+        one = Received(report, report.check(), grid)
         if report.bundle_digest != bundle_digest:
             raise InputError(
                 "the hospital measured another bundle",
@@ -62,7 +74,7 @@ def receive(files: Sequence[Path], bundle_files: Files) -> list[Received]:
                 remedy="give the file of each hospital once; two over nearly the same patients tell"
                 " about those in whom they differ",
             )
-        report.evaluation()
+        _findings(one)
         found.append(one)
     if not found:
         raise InputError("no files", where="collect", remedy="give at least one validation.json")
@@ -99,8 +111,8 @@ def tree_of(received: Sequence[Received], base: Results) -> dict[str, Any]:
     reports = [one.report for one in received]
     run = {"run": "federated"}
     tables: dict[str, list[dict[str, Any]]] = {}
-    for report in reports:
-        rows = evaluation_rows(_findings(report), report.min_cell)
+    for one in received:
+        rows = evaluation_rows(_findings(one), one.report.min_cell, one.grid)
         for name, own in rows.items():
             tables.setdefault(name, []).extend({**run, **row} for row in own)
     tables["delong"] = with_roles(tables["delong"], None)
@@ -127,8 +139,11 @@ def tree_of(received: Sequence[Received], base: Results) -> dict[str, Any]:
     }
 
 
-def _findings(report: ValidationReport) -> EvaluationFindings:
+def _findings(one: Received) -> EvaluationFindings:
     """Return the measures of one hospital, as those of a test set that it holds alone."""
+    report = one.report
+    if one.grid is not None:
+        return _timed(report, one.grid)
     evaluation, name = report.evaluation(), report.hospital
     if evaluation is None:
         found = SetFindings(name, report.patients or 0, report.positives or 0, None, {}, ())
@@ -136,6 +151,18 @@ def _findings(report: ValidationReport) -> EvaluationFindings:
     found = measured_at_one_site(name, report.models, evaluation, report.min_cell)
     areas = {SET: {name: evaluation.delong}}
     return EvaluationFindings(report.cutoffs, (found,), areas, (), {})
+
+
+def _timed(report: ValidationReport, grid: FollowUp) -> EvaluationFindings:
+    """Return those of a time to event; hospitals are summarised by the first horizon's area."""
+    measured, name = report.follow_up(grid), report.hospital
+    if measured is None:
+        counts = report.patients or 0, report.positives or 0, len(report.models)
+        found = without_measures(name, *counts, len(grid.horizons))
+        return EvaluationFindings(report.cutoffs, (), {}, (), {}, follow_up=(found,))
+    found, area = replace(measured, subset=name), first_areas(measured)
+    areas = {SET: {name: area}} if np.isfinite(area.auc).all() else {}
+    return EvaluationFindings(report.cutoffs, (), areas, (), {}, follow_up=(found,))
 
 
 def _participant(report: ValidationReport) -> dict[str, Any]:

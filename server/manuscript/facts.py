@@ -269,7 +269,9 @@ def _networks(settings: RecordedSettings) -> Iterator[str]:
     for name in settings.base_models:
         if _network(name):
             block = getattr(settings, name, None) or settings.model_options.get(name, {})
-            start = block.get("pretrained") or "random weights"
+            start = str(block.get("pretrained") or "random weights")
+            if settings.follow_up:
+                start += ", with an output for the hazard in each period (discrete time)"
             yield (
                 f"{MODELS[name].label}: residual network with {block.get('layers')} blocks, from"
                 f" {start}; {block.get('optimiser')} at {block.get('learning_rate')}, batches of"

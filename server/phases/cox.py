@@ -34,6 +34,8 @@ from server.phases.svm import nested_problems
 
 # of the logarithm of a cumulative hazard at a horizon
 LOWEST, HIGHEST = -30.0, 5.0
+NO_LASSO: Any = None
+"""In place of the LASSO of an outer problem whose columns nobody chose."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,13 @@ def event_risk(federation: Federation, name: str, out_of_fold: View, patients: f
 
 def _may_be_a_hazard(found: Any) -> bool:
     return isinstance(found, float) and LOWEST <= found <= HIGHEST
+
+
+def unconverged(study: Study, open_problems: int) -> tuple[str, ...]:
+    """Return a note on the problems that had not converged; none without any."""
+    if not open_problems:
+        return ()
+    return (f"{open_problems} Cox models had not converged after {rounds_of(study)} rounds",)
 
 
 def record_of(final: FittedCox, risk: EventRisk) -> dict[str, Any]:

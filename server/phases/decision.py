@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
 
 from common.evaluation.linkage import Linkage
 from common.messages.plain import plain
@@ -23,11 +25,13 @@ class StackerFit:
     final : view that ends in its probability.
     candidates : per candidate its cross-validated AUC.
     used : name of the candidate in the bundle.
+    cox : the Cox model that it is where the endpoint has a time, as `record_of` writes it.
     """
 
     final: View
     candidates: dict[str, float]
     used: str
+    cox: dict[str, Any] = field(default_factory=dict)
 
 
 @plain

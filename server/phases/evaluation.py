@@ -16,6 +16,8 @@ from common.bundle.bundle import Bundle, Files
 from common.dossier.disclosure import EVERYBODY, Disclosure, Phase, answers, sum_disclosure
 from common.evaluation.calibration_curve import GRID
 from common.evaluation.canaries import DECODERS
+from common.evaluation.follow_up import RISK_GROUPS
+from common.evaluation.follow_up_findings import FollowUpFindings, first_areas, without_measures
 from common.evaluation.local import Evaluation, evaluate_rows
 from common.evaluation.roc import roc_points
 from common.evaluation.within_folds import within_folds
@@ -23,18 +25,14 @@ from common.messages.exchanges import EvaluateReply
 from common.statistics.base import Float, Rows
 from common.statistics.class_histogram import MOST_CELLS, score_edges
 from common.statistics.fold_scores import FoldScores, FoldScoresResult
+from common.statistics.placements import DeLongResult
 from common.statistics.scores import BINS, THRESHOLDS, ConfusionResult
 from common.study.model import Study
 from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
 from common.transforms.views import Joined, View, table
 from server.phases.agreed import only_if
-from server.phases.follow_up import (
-    FollowUpFindings,
-    follow_up_asks,
-    measure_follow_up,
-    without_measures,
-)
+from server.phases.follow_up import follow_up_asks, measure_follow_up
 from server.phases.over_sites import evaluate_over_sites, scores_asks
 from server.phases.protocol import UNREAD, Federation
 from server.phases.set_findings import (
@@ -130,16 +128,23 @@ def _follow_up(
         found = {one.subset: one for one in measured}
     if replies is UNREAD:
         return EvaluationFindings(cutoffs, (), {}, (), {})
+    areas: dict[str, dict[str, DeLongResult]] = {}
     for test in study.test_sets:
         if test.name not in masked:
-            own = [replies[site].counts[test.name] for site in study.members(test.name)]
+            sites, horizons = study.members(test.name), len(study.time_grid.horizons)
+            own = [replies[site].counts[test.name] for site in sites]
             patients, events = (sum(counts) for counts in zip(*own, strict=True))
             counts = patients, events, len(names)
-            found[test.name] = without_measures(test.name, *counts, study.time_grid)
+            found[test.name] = without_measures(test.name, *counts, horizons)
+            told = _by_site(sites, test.name, {s: r.followed for s, r in replies.items()})
+            if len(sites) == 1:
+                found[test.name] = told.get(sites[0], found[test.name])
+            elif told:
+                areas[test.name] = {site: first_areas(one) for site, one in told.items()}
     return EvaluationFindings(
         cutoffs=cutoffs,
         sets=(),
-        site_areas={},
+        site_areas=areas,
         strata=(),
         withheld={site: reply.withheld for site, reply in replies.items()},
         releases={s: r.releases for s, r in replies.items() if r.releases is not None},
@@ -190,7 +195,23 @@ def _follow_up_asks(study: Study, models: int) -> Phase:
     masked = [test.name for test in study.test_sets if study.masked(test.name)]
     asked = [one for subset in masked for one in follow_up_asks(study, models, subset)]
     purpose, rounds = "Measures of the test sets", 2 if masked else 1
-    return Phase("evaluation", purpose, rounds, (*_audit_asks(study), *asked))
+    own = _own_follow_up_asks(study, models)
+    return Phase("evaluation", purpose, rounds, (*_audit_asks(study), *own, *asked))
+
+
+def _own_follow_up_asks(study: Study, models: int) -> Iterator[Disclosure]:
+    """Declare what hospitals say of their own patients in sets over which no sum is masked."""
+    horizons, periods = len(study.time_grid.horizons), study.time_grid.periods
+    parts: Parts = {
+        "concordance, with errors": (models, 4),
+        "areas, with errors": (models, horizons, 2),
+        "counts of low and high risk by joined period": (models, 4, periods),
+        "tests": (models, 4),
+        "calibration": (models, RISK_GROUPS + 1, 5),
+    }
+    for test in study.test_sets:
+        if not study.masked(test.name):
+            yield answers("evaluate.handout", "measures of own times", test.name, parts)
 
 
 def _audit_asks(study: Study) -> Iterator[Disclosure]:

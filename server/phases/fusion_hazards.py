@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from common.study.model import Study
 from common.transforms import LogHazard
 from common.transforms.views import ByFold, View
 from common.utils import portable
-from server.phases.cox import event_risk, fit_cox_models, gradient_asks
+from server.phases.cox import NO_LASSO, event_risk, fit_cox_models, gradient_asks, record_of
 from server.phases.decision import STACKER, StackerFit, side_by_side
 from server.phases.fitted_model import FittedModel
 from server.phases.lasso import OuterFold
@@ -32,7 +31,6 @@ from server.phases.protocol import Federation
 LOG_HAZARDS: Float = np.linspace(-8.0, 2.0, 101)
 """Inner edges of cells of the risk, by the logarithm of the hazard; events may be rare."""
 _WIDTH = 0.1
-_NO_LASSO: Any = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def fuse_hazards(
     asked = FoldGram(folds=study.folds, support=support.narrow(np.flatnonzero(stays)))
     gram = federation.sum(asked, view)
     outers = [
-        OuterFold(index, (index,) if index < study.folds else (), view, kept, _NO_LASSO, gram, "")
+        OuterFold(index, (index,) if index < study.folds else (), view, kept, NO_LASSO, gram, "")
         for index in range(study.folds + 1)
     ]
     models, _ = fit_cox_models(federation, STACKER, outers)
@@ -75,7 +73,7 @@ def fuse_hazards(
     final = side_by_side({name: fitted[name].final for name in names}, names).then(step)
     final = final.restrict(kept).then(last.decision.transforms[-1], risk)
     return HazardFusion(
-        StackerFit(final=final, candidates={}, used="cox"),
+        StackerFit(final=final, candidates={}, used="cox", cox=record_of(last, risk)),
         out_of_fold.then(risk),
     )
 

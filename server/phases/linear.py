@@ -18,7 +18,7 @@ from common.statistics.gram import FoldGram
 from common.study.model import Study
 from common.transforms import EventRisk, Sigmoid
 from common.transforms.views import ByFold, View
-from server.phases.cox import cox_asks, event_risk, fit_cox_models, record_of, rounds_of
+from server.phases.cox import cox_asks, event_risk, fit_cox_models, record_of, unconverged
 from server.phases.fitted_model import FittedModel
 from server.phases.lasso import OuterFold, clipped, fit_lasso, selection_record
 from server.phases.platt import INVERTED, PLATT_ROUNDS, calibrate, calibration_asks
@@ -95,12 +95,9 @@ def _cox(federation: Federation, name: str, outers: Sequence[OuterFold]) -> _Dec
     out_of_fold = View(source=ByFold(parts=tuple(models[: federation.study.folds])))
     patients = float(outers[-1].gram.training(()).n)
     risk = event_risk(federation, name, out_of_fold, patients)
-    notes = []
-    if open_problems:
-        rounds = rounds_of(federation.study)
-        notes.append(f"{open_problems} Cox models had not converged after {rounds} rounds")
     record = {"cox": record_of(fitted[-1], risk)}
-    return _Decided(out_of_fold, models[-1], risk, record, tuple(notes))
+    notes = unconverged(federation.study, open_problems)
+    return _Decided(out_of_fold, models[-1], risk, record, notes)
 
 
 def _svm(svm: FittedSvm) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 Networks of different folds stop at different places, so that what one calls 0.45 another calls
 0.52. As with support vector machines, the probabilities of each are put on mean 0 and standard
-deviation 1 over the patients it was trained on, and one sigmoid makes probabilities of all.
+deviation 1 over the patients it was trained on, and one sigmoid makes probabilities of all. Of a
+time to event it is the logarithm of the cumulative hazard by the first horizon that is put so, and
+one Cox model makes risks of all.
 
 Each variant (`fold0` ... , `final`) starts from the same initial weights, so nothing learnt on a
 fold leaks into the network that is judged on it.
@@ -29,15 +31,19 @@ from common.networks.schedule import learning_rate_at, validation_fold
 from common.networks.size import network_size, width_of
 from common.statistics.counts import FoldCounts
 from common.statistics.fold_moments import FoldMoments
+from common.statistics.gram import FoldGram
 from common.study.model import NetworkSettings, Study
-from common.transforms import Linear, Select
+from common.transforms import Clip, Linear, Select, Standardise
 from common.transforms.views import ByFold, View, table
+from common.utils import portable
 from server.phases.components import components_asks, principal_components
+from server.phases.cox import NO_LASSO, event_risk, fit_cox_models, gradient_asks, unconverged
 from server.phases.fitted_model import FittedModel, ModelPhase, register
 from server.phases.harmonise import harmonise, harmonise_asks, in_words
 from server.phases.joined_features import ROUNDS, JoinedFeatures, join_asks, join_features
-from server.phases.lasso import select_asks, select_columns
+from server.phases.lasso import OuterFold, select_asks, select_columns
 from server.phases.linear import fit_linear_model, linear_asks
+from server.phases.near_zero_variance import fold_histograms, frequent, variance_asks
 from server.phases.platt import INVERTED, PLATT_ROUNDS, calibration_asks, platt_scaling
 from server.phases.protocol import NO_CONTROL, Federation, TrainingRound
 from strategies.base import AggregatedUpdate
@@ -124,7 +130,9 @@ def train_variant(
     fold = -1 if variant == "final" else int(variant.removeprefix("fold"))
     validation = validation_fold(settings, fold, len(folds))
     total = sum(n for k, n in enumerate(folds) if k not in (fold, validation))
-    model, origin = initial_network(network, settings, seed=federation.study.seed)
+    model, origin = initial_network(
+        network, settings, federation.study.seed, federation.study.network_outputs
+    )
     running, width = running_ranges(model), model.width
     training = _Training(federation, network, variant, (fold, validation), total, running)
     variances = variance_ranges(model)
@@ -341,7 +349,8 @@ def network_model(
             federation, network, joined.views, joined.supports, selection, joined.changing
         )
         selection["correlation"] = joined.correlation_of(selection["steps"][-1]["names"])
-    return _own(federation, network, fused, selection)
+    own = _own if study.follow_up is None else _own_risk
+    return own(federation, network, fused, selection)
 
 
 def _own(
@@ -363,6 +372,59 @@ def _own(
         features=features,
         selection=selection,
     )
+
+
+def _own_risk(
+    federation: Federation,
+    network: NetworkName,
+    features: tuple[View, ...],
+    selection: dict[str, Any],
+) -> FittedModel:
+    """Make a model of the hazard that a network gives, by one Cox model for all folds.
+
+    A network knows its own patients too well for its hazards to be taken as they are; the Cox
+    model learns from those of patients it has not seen.
+    """
+    study = federation.study
+    clip = () if study.privacy.mode == "faithful" else (Clip(limit=study.selection.clip),)
+    scaled = [
+        view.then(Standardise((network,), np.array([mean]), np.array([scale])), *clip)
+        for view, mean, scale in _scales(federation, network)
+    ]
+    line, notes = _hazard_line(federation, network, View(ByFold(parts=tuple(scaled[:-1]))))
+    decisions = [view.then(line) for view in scaled]
+    out_of_fold = View(source=ByFold(parts=tuple(decisions[:-1])))
+    patients, _ = federation.count("train")
+    risk = event_risk(federation, network, out_of_fold, float(patients))
+    return FittedModel(
+        name=network,
+        out_of_fold=out_of_fold.then(risk),
+        final=decisions[-1].then(risk),
+        features=features,
+        selection={**selection, "notes": (*selection["notes"], *notes)},
+    )
+
+
+def _hazard_line(
+    federation: Federation, network: NetworkName, out_of_fold: View
+) -> tuple[Linear, tuple[str, ...]]:
+    """Return the linear predictor on what a network says of patients it has not seen, and notes."""
+    study, columns = federation.study, (network,)
+    (found,) = federation.sum_many(fold_histograms(study, [out_of_fold]))
+    support = found.support()
+    if not frequent(study, support).all():
+        flat = Linear(columns, np.zeros(1), intercept=0.0, name=network)
+        return flat, ("the network says nearly the same of all patients: all get one risk",)
+    gram = federation.sum(FoldGram(folds=study.folds, support=support), out_of_fold)
+    outer = OuterFold(study.folds, (), out_of_fold, columns, NO_LASSO, gram, "")
+    (fitted,), open_problems = fit_cox_models(federation, network, [outer])
+    line: Linear = fitted.decision.transforms[-1]
+    ratio = f"one standard deviation of what it says multiplies the hazard by {_ratio(line):.3g}"
+    return line, (ratio, *unconverged(study, open_problems))
+
+
+def _ratio(line: Linear) -> float:
+    return float(portable.exp(line.weights)[0])
 
 
 def _features(network: str, names: Iterable[str], width: int) -> list[View]:
@@ -410,19 +472,8 @@ def _on_one_scale(
     -------
     A view by variant, and the positive and negative training patients.
     """
-    study = federation.study
-    raw = [
-        table(f"{network}/{v}/probability").then(Select(columns=(network,)))
-        for v in variants(study)
-    ]
-    moments = FoldMoments(folds=study.folds)
-    found = federation.sum_many([SumItem(moments, view, "train") for view in raw])
     decisions = []
-    for left_out, (view, own) in zip(
-        (*range(study.folds), -1), zip(raw, found, strict=True), strict=True
-    ):
-        mean, deviation = own.outside(left_out)
-        scale = deviation if deviation > 0 else 1.0
+    for view, mean, scale in _scales(federation, network):
         step = Linear(
             columns=(network,),
             weights=np.array([1.0 / scale]),
@@ -434,10 +485,28 @@ def _on_one_scale(
     return decisions, (positives, patients - positives)
 
 
+def _scales(federation: Federation, network: NetworkName) -> list[tuple[View, float, float]]:
+    """Return what each variant says, with mean and deviation; one round."""
+    study = federation.study
+    raw = [
+        table(f"{network}/{v}/{study.network_answer}").then(Select(columns=(network,)))
+        for v in variants(study)
+    ]
+    moments = FoldMoments(folds=study.folds)
+    found = federation.sum_many([SumItem(moments, view, "train") for view in raw])
+    scales = []
+    for left_out, (view, own) in zip(
+        (*range(study.folds), -1), zip(raw, found, strict=True), strict=True
+    ):
+        mean, deviation = own.outside(left_out)
+        scales.append((view, mean, deviation if deviation > 0 else 1.0))
+    return scales
+
+
 def network_asks(study: Study, network: NetworkName) -> Phase:
     """Declare what the phase of a network asks for; the first one also counts the folds."""
     settings, trainings = study.network(network), study.folds + 1
-    size, running = network_size(network, settings)
+    size, running = network_size(network, settings, study.network_outputs)
     # control variates are as long as the weights
     numbers = 2 * size if settings.spec.sends_control else size
     what = "change of the weights"
@@ -452,13 +521,23 @@ def network_asks(study: Study, network: NetworkName) -> Phase:
         rounds += 1
     if not study.fits_machine(network):
         asked.append(sum_disclosure(study, FoldMoments(folds=study.folds), 1, tables=trainings))
-        asked.append(calibration_asks(study))
-        rounds += 1 + PLATT_ROUNDS
+        scaling, more = _scaling_asks(study)
+        asked += scaling
+        rounds += 1 + more
     of_features, more = _features_asks(study, settings)
     asked += of_features
     rounds += more
     purpose = f"The {MODELS[network].short}, {trainings} trainings"
     return Phase(network, purpose, rounds, tuple(asked))
+
+
+def _scaling_asks(study: Study) -> tuple[tuple[Disclosure, ...], int]:
+    """Declare what makes probabilities, or risks, of what a network says, and its rounds."""
+    if study.follow_up is None:
+        return (calibration_asks(study),), PLATT_ROUNDS
+    gradients, rounds = gradient_asks(study, 1, tables=1)
+    gram = sum_disclosure(study, FoldGram(folds=study.folds), 1)
+    return (variance_asks(study, 1), gram, *gradients), 2 + rounds
 
 
 def _features_asks(study: Study, settings: NetworkSettings) -> tuple[tuple[Disclosure, ...], int]:

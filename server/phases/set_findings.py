@@ -9,6 +9,7 @@ import numpy as np
 
 from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit
+from common.evaluation.follow_up_findings import FollowUpFindings
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
@@ -16,7 +17,6 @@ from common.evaluation.roc import RocCurve, roc_from_histogram
 from common.messages.exchanges import Refusal
 from common.messages.plain import plain
 from common.statistics.placements import DeLongResult
-from server.phases.follow_up import FollowUpFindings
 from server.phases.strata import StratumFindings
 
 EXACT = "DeLong, exact (one site)"

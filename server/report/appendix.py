@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from common.disclosure.rule import RULES, patients_of
@@ -10,7 +11,7 @@ from server.report import words
 from server.report.privacy_records import Transfer
 from server.report.reading import main_run, runs
 from server.report.schema import Results
-from server.report.selection_records import Selection
+from server.report.selection_records import Cox, Selection
 
 WHOLE = "whole study"  # wall-clock time of the command, not a phase to be added
 HELD_OUT = (
@@ -72,8 +73,10 @@ def selection_notes(results: Results) -> list[str]:
 
 
 def fusion_block(results: Results) -> Block | None:
-    """Return the stackers that were compared for decision fusion."""
+    """Return the stackers that were compared for decision fusion, or its Cox model's weights."""
     fusion = results.fusion.get(main_run(results))
+    if fusion is not None and fusion.cox is not None:
+        return _hazards_block(fusion.cox)
     if fusion is None or not fusion.candidates:
         return None
     lines = tuple(
@@ -84,6 +87,22 @@ def fusion_block(results: Results) -> Block | None:
         for one in fusion.candidates
     )
     return Block("", "", ("Stacker", "Cross-validated AUC", ""), lines)
+
+
+def _hazards_block(cox: Cox) -> Block:
+    """Return the weight of every base model in the fusion of risks."""
+    lines = tuple(
+        Line(
+            words.model_label(name),
+            (Cell(words.number(weight)), Cell(words.number(math.exp(weight)))),
+        )
+        for name, weight in cox.log_hazard_ratios.items()
+    )
+    note = (
+        f"Inverse ridge penalty {words.compact(cox.cost)}; logarithm of the cumulative baseline"
+        f" hazard at the horizon {words.number(cox.baseline)}."
+    )
+    return Block("", note, ("Base model", "Log hazard ratio", "Hazard ratio"), lines)
 
 
 def training_block(results: Results) -> Block | None:

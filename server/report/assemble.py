@@ -119,7 +119,8 @@ def _fusion(stacker: StackerFit | None, label: str) -> dict[str, Any]:
     if stacker is None:
         return {}
     candidates = [{"name": n, "cv_auc": a} for n, a in stacker.candidates.items()]
-    return {label: {"candidates": candidates, "used": stacker.used}}
+    cox = {"cox": stacker.cox} if stacker.cox else {}
+    return {label: {"candidates": candidates, "used": stacker.used, **cox}}
 
 
 def _linkage(linkage: Linkage | None, label: str) -> list[dict[str, Any]]:

@@ -11,19 +11,19 @@ import scipy
 from matplotlib.axes import Axes
 
 from common.evaluation.follow_up import LEVEL, GroupedFollowUp, RiskCalibration, kaplan_meier
+from common.evaluation.follow_up_findings import FollowUpFindings
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from common.statistics.follow_up import at_risk
 from common.study.follow_up import FollowUp
-from server.phases.follow_up import FollowUpFindings
 from server.report import words
 from server.report.reading import main_run, set_label, sets
 from server.report.schema import FollowUpMeasures, Results, RiskGroup
 
 Row = dict[str, Any]
 GROUPS = ("low", "high")
-WITHHELD = "withheld: fewer than three hospitals, or too few patients with or without the event"
+WITHHELD = "withheld: at two hospitals, or of too few patients with or without the event"
 COLOURS = {"low": BLUE, "high": VERMILION}
 
 

@@ -74,6 +74,11 @@ def _of_networks(study: Study) -> Iterator[str]:
         "The optimiser of a network begins anew in every round, without the moments of the last,"
         " in the pooled reference too."
     )
+    if study.follow_up is not None:
+        yield (
+            "A network has an output for each period and learns discrete hazards; one Cox model on"
+            " what it says of patients whom it was not trained on makes the risk."
+        )
     if not study.reads_network_features:
         return
     what = "normal scores of " if study.privacy.mode == "guarded" else ""

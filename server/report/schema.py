@@ -31,7 +31,7 @@ from server.report.privacy_records import (
     Transfer,
 )
 from server.report.record import Count, Finite, MaybeCount, Number, Record, RunName, Share
-from server.report.selection_records import Selection
+from server.report.selection_records import Cox, Selection
 
 
 class ParticipantCount(Record):
@@ -213,10 +213,15 @@ class FusionCandidate(Record):
 
 
 class Fusion(Record):
-    """Stackers that were compared, and the one used."""
+    """Stackers that were compared, and the one used; `cox` where the endpoint has a time.
+
+    A unit of its `log_hazard_ratios` is one standard deviation of the logarithm of a base model's
+    cumulative hazard.
+    """
 
     candidates: tuple[FusionCandidate, ...] = ()
     used: str
+    cox: Cox | None = None
 
 
 class HorizonArea(Record):

@@ -13,16 +13,18 @@ import numpy as np
 from scipy import optimize
 
 from common.bundle.bundle import Bundle, sign_files
+from common.evaluation.follow_up import kaplan_meier
+from common.evaluation.follow_up_findings import FollowUpFindings
 from common.statistics.base import Float, Rows
+from common.statistics.follow_up import at_risk
 from common.study.follow_up import FollowUp
 from common.study.model import Study
-from common.transforms import Linear
+from common.transforms import EventRisk, Linear
 from common.transforms.views import Joined, View, materialise
 from server.phases.clinical import fit_clinical
 from server.phases.decision import STACKER
 from server.phases.evaluation import evaluate_test_sets
 from server.phases.fitted_model import FittedModel
-from server.phases.follow_up import FollowUpFindings
 from server.phases.fusion import fit_feature_fusion
 from server.phases.radiomics import fit_radiomics
 from server.phases.risk_groups import decide_by_risk
@@ -65,6 +67,8 @@ def compare_follow_up(findings: Findings, study: Study, work: Path, seed: int) -
     for name, model in fitted.items():
         apart = weights_apart(model, tables, rows)
         step.add(f"{name}: log hazard ratios, per SD", apart, at_most(3e-4))
+        apart = baseline_apart(model, tables, rows)
+        step.add(f"{name}: baseline hazard, logarithm", apart, at_most(1e-6))
     decision = decide_by_risk(federation, fitted)
     if decision.stacker is not None:
         apart = fusion_apart(decision.stacker.final, timed, fitted, tables, rows)
@@ -98,6 +102,26 @@ def weights_apart(model: FittedModel, tables: PooledTables, rows: Rows) -> float
     before, linear = _parted(model.final)
     z = materialise(before, tables, "train").values
     return _apart(z, linear.weights, model.selection["cox"]["cost"], rows)
+
+
+def baseline_apart(model: FittedModel, tables: PooledTables, rows: Rows) -> float:
+    """Return the difference of the logarithm of the cumulative baseline hazard from statsmodels'.
+
+    Both are Breslow's of the out-of-fold linear predictor by the first horizon. Over the hospitals
+    the patients at risk are known at some periods, and lie on straight lines between.
+    """
+    from statsmodels.duration.hazard_regression import PHReg, PHRegResults
+
+    (risk,) = (step for step in model.final.transforms if isinstance(step, EventRisk))
+    before = View(model.out_of_fold.source, model.out_of_fold.transforms[:-1])
+    predictor = materialise(before, tables, "train").values
+    status = rows.label.astype(int)
+    cox = PHReg(rows.period, predictor, status=status, ties="breslow")
+    as_given = PHRegResults(cox, np.ones(1), np.zeros((1, 1)))
+    ((times, hazard, _),) = as_given.baseline_cumulative_hazard
+    # as statsmodels has it, up to but without each time
+    own = float(hazard[np.flatnonzero(times > GRID.last_periods[0])[0]])
+    return abs(float(risk.b) - float(np.log(own)))
 
 
 def fusion_apart(
@@ -166,6 +190,7 @@ def _compare(
     cutoff: float,
 ) -> None:
     """Compare the measures of one model on the test set."""
+    from lifelines import KaplanMeierFitter
     from lifelines.statistics import logrank_test
     from sksurv.metrics import (
         concordance_index_censored,
@@ -187,7 +212,21 @@ def _compare(
     step.add(f"{name}: concordance, Uno", abs(found.uno[place, 0] - uno), at_most(3e-3))
     apart = np.abs(found.areas[place, :, 0] - areas).max()
     step.add(f"{name}: areas at two horizons", apart, at_most(5e-3))
+    whole = KaplanMeierFitter().fit(rows.period, happened)
+    apart = abs(found.calibration[place].whole[1] - (1.0 - whole.predict(GRID.last_periods[0])))
+    step.add(f"{name}: observed risk, Kaplan-Meier", apart, at_most(1e-9))
+    apart = abs(found.calibration[place].whole[0] - risk.mean())
+    step.add(f"{name}: predicted risk", apart, at_most(5e-3))
     high = risk >= cutoff
+    group = found.groups[place]
+    curves = kaplan_meier(group.events, at_risk(group.events + group.censored)).survival
+    joined = np.searchsorted(group.last, rows.period)
+    apart = max(
+        float(np.abs(own - KaplanMeierFitter().fit(joined[one], happened[one]).predict(seen)).max())
+        for own, one in zip(curves, (~high, high), strict=True)
+        for seen in (np.arange(group.last.size),)
+    )
+    step.add(f"{name}: curves of low and high risk", apart, at_most(1e-9))
     test = logrank_test(rows.period[high], rows.period[~high], happened[high], happened[~high])
     within, _ = survdiff(rows.period, rows.label, high.astype(int), strata=rows.batch)
     for what, own, theirs in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,21 @@ from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 from client.data.cohort import read_cohort
 from client.data.tables import clinical_table
-from common.bundle.bundle import Bundle
+from common.bundle.bundle import Bundle, read_files
 from common.dossier.disclosure import Disclosure
+from common.errors import InputError
 from common.masking import identity
+from common.messages.validation import ValidationReport
 from common.statistics.base import Rows
 from common.study.model import Study, load_study
 from common.transforms import Linear
 from common.transforms.views import materialise
+from server.collect.collect import receive
 from server.phases.program import declared_phases
 from sim.identities import COORDINATOR, simulated_identity
 from tests import builders
 from tests.fixtures.programs import run_program, run_simulation
+from tests.fixtures.staging import staging_model
 from tests.sim.test_dossier import fits
 
 KEY = identity.public_text(simulated_identity(COORDINATOR).public_key())
@@ -57,7 +62,8 @@ def write_centres(folder: Path) -> None:
             out.writerow(["patient_id", "label", "split", "months", *COLUMNS])
             for i in range(n):
                 split = "train" if i % 10 < 7 else "internal_test"
-                split = "external_test" if name == "f" and i % 10 == 9 else split
+                outside = i % 10 >= {"a": 8, "b": 8, "c": 8, "f": 9}.get(name, 10)
+                split = "external_test" if outside else split
                 months = round(float(min(time[i], leaves[i])), 1)
                 cells = ["yes" if one else "no" for one in binary[i]]
                 row = [f"{name}{i}", int(time[i] <= leaves[i]), split, months, *cells]
@@ -65,18 +71,30 @@ def write_centres(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with staging_model():
+        yield finished(tmp_path_factory)
+
+
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("centres")
     write_centres(folder)
     text = builders.study_text(
         sites=NAMES,
-        tests={"internal": ("internal_test", NAMES), "external": ("external_test", "f")},
+        tests={
+            "internal": ("internal_test", NAMES),
+            "external": ("external_test", "a"),
+            "pair": ("external_test", "bc"),
+            "few": ("external_test", "f"),
+        },
         clinical=[
             *(builders.levels(name, "no", "yes") for name in COLUMNS[:4]),
             builders.number("age"),
         ],
+        base_models=["clinical", "staging"],
+        fusion_models=["fusion_decision"],
         follow_up=GRID,
-        privacy={"min_class_per_fold": 1},
+        privacy={"min_class_per_fold": 1, "masking": "where_possible"},
     )
     (folder / "study.toml").write_text(text, encoding="utf-8")
     out = folder / "run"
@@ -115,13 +133,13 @@ class Pooled:
         return self.rows
 
 
-def model_of(run: Path) -> Any:
-    files = {p.name: np.frombuffer(p.read_bytes(), np.uint8) for p in (run / "bundle").iterdir()}
-    return Bundle.from_files(files).models["clinical"]
+def model_of(run: Path, name: str = "clinical") -> Any:
+    return Bundle.from_files(read_files(run / "bundle")).models[name]
 
 
-def row_of(run: Path, subset: str) -> dict[str, Any]:
-    (row,) = [one for one in results_of(run)["follow_up"] if one["set"] == subset]
+def row_of(run: Path, subset: str, model: str = "clinical") -> dict[str, Any]:
+    rows = results_of(run)["follow_up"]
+    (row,) = [one for one in rows if (one["set"], one["model"]) == (subset, model)]
     return row
 
 
@@ -140,6 +158,37 @@ def test_the_model_is_a_cox_model_within_hospitals(run: Path) -> None:
     fitted = PHReg(rows.period, z, status=status, ties="breslow", strata=rows.origin).fit()
     assert np.corrcoef(fitted.params, linear.weights)[0, 1] > 0.98
     assert set(linear.columns) >= {"t4=yes", "node=yes", "p53=yes"}
+
+
+def test_the_fusions_weights_stand_in_results_report_and_full_model(run: Path) -> None:
+    fusion = results_of(run)["fusion"]["federated"]
+    model, cox = model_of(run, "fusion_decision"), fusion["cox"]
+    *_, hazards, line, risk = model.transforms
+    assert (fusion["used"], fusion["candidates"]) == ("cox", [])
+    assert cox["log_hazard_ratios"] == dict(zip(line.columns, line.weights, strict=True))
+    assert set(cox["log_hazard_ratios"]) == {"clinical", "staging"} and cox["baseline"] == risk.b
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    shown = page.split('id="fusion"')[1].split("</details>")[0]
+    ratio = f"{np.exp(cox['log_hazard_ratios']['clinical']):.3f}"
+    assert "Hazard ratio" in shown and ratio in shown and "Cross-validated AUC" not in shown
+    with (run / "manuscript" / "model-fusion_decision.csv").open(encoding="utf-8") as file:
+        found = [one for one in csv.DictReader(file) if not one["part"]]
+    told = {(one["does"], one["column"], one["quantity"]): one["value"] for one in found}
+    for place, name in enumerate(line.columns):
+        assert float(told["Linear", name, "weights"]) == line.weights[place]
+        assert float(told["LogHazard", name, "scale"]) == hazards.scale[place]
+    assert float(told["EventRisk", "", "b"]) == risk.b
+
+
+def test_the_fusion_of_the_whole_study_ranks_as_pooled_patients_do(run: Path) -> None:
+    study = load_study(run / "study.toml")
+    rows, found = pooled(run, study, "internal_test"), row_of(run, "internal", "fusion_decision")
+    model = model_of(run, "fusion_decision")
+    risk = materialise(model, Pooled(rows), "train").values[:, 0]
+    happened, time = rows.label > 0.5, rows.period + 1.0
+    harrell = concordance_index_censored(happened, time, risk, tied_tol=0)[0]
+    assert found["harrell"] == pytest.approx(harrell, abs=2e-3)
+    assert found["harrell"] > 0.6
 
 
 def test_measures_of_the_spread_test_set_are_those_of_all_patients_together(run: Path) -> None:
@@ -194,11 +243,33 @@ def test_observed_risks_are_those_of_all_patients_together(run: Path) -> None:
     assert len(shown) >= 3 and shown[0]["predicted"] < shown[-1]["predicted"]
 
 
-def test_a_set_at_one_hospital_is_withheld_and_says_so(run: Path) -> None:
-    found = row_of(run, "external")
+def test_a_hospital_measures_the_set_that_it_alone_holds(run: Path, tmp_path: Path) -> None:
+    file = outside(run, "a", tmp_path / "a", split="external_test")
+    study, report = load_study(run / "study.toml"), ValidationReport.read(file)
+    told = report.follow_up(study.time_grid)
+    for place, name in enumerate(report.models):
+        found = row_of(run, "external", name)
+        assert (found["n"], found["events"]) == (report.patients, report.positives)
+        assert [found["harrell"], found["uno"]] == [told.harrell[place, 0], told.uno[place, 0]]
+        assert [one["auc"] for one in found["areas"]] == told.areas[place, :, 0].tolist()
+        for group in found["groups"]:
+            counts = np.array([*group["events"], *group["censored"]])
+            assert not ((counts > 0) & (counts < study.privacy.min_cell)).any()
+
+
+def test_two_hospitals_measure_their_own_patients_of_the_set_that_they_share(run: Path) -> None:
+    assert row_of(run, "pair")["note"].startswith("withheld")
+    rows = [one for one in results_of(run)["site_performance"] if one["set"] == "pair"]
+    assert {one["site"] for one in rows} == {"b", "c"}
+    assert all(one["auc"] == np.round(one["auc"], 3) for one in rows)
+
+
+def test_a_set_of_few_patients_at_one_hospital_is_withheld_and_says_so(run: Path) -> None:
+    found = row_of(run, "few")
     assert found["note"].startswith("withheld") and found["harrell"] is None
-    (row,) = [one for one in results_of(run)["performance"] if one["set"] == "external"]
-    assert row["auc"] is None and row["method"].startswith("withheld")
+    rows = [one for one in results_of(run)["performance"] if one["set"] == "few"]
+    assert len(rows) == 3
+    assert all(one["auc"] is None and one["method"].startswith("withheld") for one in rows)
 
 
 def test_the_page_shows_survival_and_says_what_times_are(run: Path) -> None:
@@ -217,19 +288,107 @@ def test_a_prediction_is_the_risk_by_the_first_horizon(run: Path, tmp_path: Path
     (page,) = tmp_path.rglob("*.html")
     assert "Predicted risk of event within 12 months" in page.read_text(encoding="utf-8")
     (found,) = json.loads((tmp_path / "prediction.json").read_text())["patients"]
-    study, (score,) = load_study(run / "study.toml"), found["models"]
+    study = load_study(run / "study.toml")
+    score, *others = found["models"]
+    assert [one["model"] for one in others] == ["staging", "fusion_decision"]
     rows = Rows(np.array([[1.0, 1.0, 0.0, 0.0, 70.0]]), study.clinical_columns, *np.zeros((2, 1)))
     expected = materialise(model_of(run), Pooled(rows), "train").values[0, 0]
     assert score["probability"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_hospital_outside_is_told_that_it_cannot_measure_times_alone(
-    run: Path, tmp_path: Path
+def outside(run: Path, centre: str, folder: Path, most: int = 1000, split: str = "") -> Path:
+    """Let a hospital validate the models on some of its patients; return what it may send."""
+    with (run.parent / centre / "cohort.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if split in row["split"]][:most]
+    folder.mkdir()
+    with (folder / "cohort.csv").open("w", encoding="utf-8", newline="") as file:
+        out = csv.DictWriter(
+            file, [name for name in rows[0] if name != "split"], extrasaction="ignore"
+        )
+        out.writeheader()
+        out.writerows(rows)
+    own = ("--cohort", folder / "cohort.csv", "--coordinator-key", KEY, "--hospital", centre)
+    done = run_program("client", "validate", run / "bundle", *own, "--out", folder / "out")
+    assert done.returncode == 0, done.stderr + done.stdout
+    return folder / "out" / "validation.json"
+
+
+@pytest.fixture(scope="module")
+def sent(run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("outside")
+    return [outside(run, centre, folder / centre) for centre in "abc"]
+
+
+def test_a_hospital_outside_sends_joined_measures_of_its_own_times(
+    run: Path, sent: list[Path]
 ) -> None:
-    cohort = ("--cohort", run.parent / "a" / "cohort.csv", "--coordinator-key", KEY)
-    done = run_program("client", "validate", run / "bundle", *cohort, "--out", tmp_path)
-    assert done.returncode != 0
-    assert "endpoint has a time" in done.stderr + done.stdout
+    study, report = load_study(run / "study.toml"), ValidationReport.read(sent[0])
+    found = report.follow_up(study.time_grid)
+    patients = read_cohort(run.parent / "a", "a", study).patients
+    label, period = zip(*((p.label, p.period) for p in patients), strict=True)
+    happened, time = np.array(label) > 0, np.array(period) + 1.0
+    assert (report.patients, report.positives) == (len(patients), happened.sum())
+    fold = np.zeros(len(patients), dtype=np.int64)
+    rows = Rows(clinical_table(patients, study), study.clinical_columns, happened * 1.0, fold)
+    for place, name in enumerate(report.models):
+        risk = materialise(model_of(run, name), Pooled(rows), "train").values[:, 0]
+        exact = concordance_index_censored(happened, time, risk, tied_tol=0)[0]
+        # patients of neighbouring ranks count as tied
+        assert found.harrell[place, 0] == pytest.approx(exact, abs=0.02)
+        assert found.harrell[place, 0] == np.round(found.harrell[place, 0], 3)
+        group = found.groups[place]
+        counts = np.concatenate([group.events, group.censored])
+        assert group.last.size and not ((counts > 0) & (counts < report.min_cell)).any()
+    text = sent[0].read_text(encoding="utf-8")
+    assert "a17" not in text
+    page = (sent[0].parent / "index.html").read_text(encoding="utf-8")
+    assert "Concordance (Harrell)" in page and "AUC at 24 months" in page
+    assert "Brier" not in page and "Sensitivity" not in page
+
+
+def test_the_coordinator_summarises_what_hospitals_send(
+    run: Path, sent: list[Path], tmp_path: Path
+) -> None:
+    few = outside(run, "d", tmp_path / "d", most=8)
+    done = run_program("server", "collect", run, *sent, few, "--out", tmp_path / "all")
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = {(row["set"], row["model"]): row for row in results_of(tmp_path / "all")["follow_up"]}
+    report = ValidationReport.read(sent[1])
+    found = report.follow_up(load_study(run / "study.toml").time_grid)
+    assert rows["b", "clinical"]["harrell"] == found.harrell[0, 0]
+    assert rows["d", "clinical"]["note"].startswith("withheld")
+    with (tmp_path / "all" / "tables" / "heterogeneity.csv").open(encoding="utf-8") as file:
+        summary = {row["model"]: row for row in csv.DictReader(file)}
+    areas = [rows[name, "clinical"]["areas"][0]["auc"] for name in "abc"]
+    assert min(areas) < float(summary["clinical"]["auc"]) < max(areas)
+    page = (tmp_path / "all" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "How long patients stay free of the event" in page
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda m: m["harrell"].update(__values__=[2.0] * 6),
+        lambda m: m["groups"][0]["last"]["__values__"].__setitem__(-1, 99.0),
+        lambda m: m["groups"][0]["last"]["__values__"].__setitem__(0, 0.5),
+        lambda m: m["groups"].pop(),
+        lambda m: m.update(patients=1),
+        lambda m: m.update(shown=False),
+        lambda m: m.update(groups=[1, 2, 3]),
+        lambda m: m.update(__class__="Evaluation"),
+    ],
+)
+def test_measures_of_times_that_cannot_be_are_refused(
+    run: Path, sent: list[Path], tmp_path: Path, spoil: Any
+) -> None:
+    tree = json.loads(sent[0].read_text(encoding="utf-8"))
+    spoil(tree["measures"])
+    key = identity.generate()
+    own = {**tree, "identity_key": identity.public_text(key.public_key())}
+    file = tmp_path / "made-up.json"
+    file.write_bytes(ValidationReport.model_validate(own).signed_by(key).to_bytes())
+    with pytest.raises(InputError, match="cannot read"):
+        receive([file], read_files(run / "bundle"))
 
 
 def test_the_manuscript_names_cox_models_and_no_measure_of_yes_and_no(run: Path) -> None:

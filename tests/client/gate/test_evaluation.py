@@ -11,6 +11,7 @@ import pytest
 from client.gate.schema import GateContext
 from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit, CanaryFigures
+from common.evaluation.follow_up_findings import measure_locally
 from common.evaluation.local import evaluate_locally
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
@@ -18,6 +19,7 @@ from common.messages.exchanges import EvaluateReply, EvaluateRequest
 from common.statistics.base import Rows
 from common.statistics.class_histogram import score_edges
 from common.statistics.placements import DeLongResult
+from common.study.follow_up import FollowUp
 from common.study.model import Study
 from tests.fixtures import gate
 
@@ -215,3 +217,72 @@ def test_a_hospital_of_a_study_that_cannot_be_derived_has_no_canaries(
     assert gate.code("evaluate.handout", request, reply, context) == ""
     other = replace(context, study=study)
     assert gate.code("evaluate.handout", request, reply, other) == "not_declared"
+
+
+@pytest.fixture
+def followed(study: Study, context: GateContext) -> tuple[Any, EvaluateReply, GateContext]:
+    """Measures of times at the one hospital that holds a set."""
+    grid = {"ends": (3.0, 6.0, 9.0, 12.0), "horizons": (6.0, 9.0)}
+    timed = study.model_copy(update={"follow_up": FollowUp(**grid)})
+    rng = np.random.default_rng(2)
+    n = 60
+    rows = Rows(
+        np.clip(rng.normal(0.5, 0.2, (n, 2)), 0.001, 0.999),
+        ("x", "y"),
+        (np.arange(n) % 2).astype(np.float64),
+        np.full(n, -1),
+        period=rng.integers(0, 4, n),
+    )
+    edges = np.tile(np.linspace(0, 1, 9), (2, 1))
+    request = EvaluateRequest("r", timed.digest(), {}, ("internal", "external_1"), edges)
+    last = np.array(timed.time_grid.last_periods)
+    found = measure_locally(rows, "external_1", np.array([0.5, 0.5]), edges, last, 4, 3)
+    reply = EvaluateReply(
+        site="c",
+        request=request.digest,
+        counts={"internal": (20, 10), "external_1": (n, n // 2)},
+        evaluations={},
+        parts={},
+        withheld=(),
+        followed={"external_1": found},
+    )
+    return request, reply, replace(context, study=timed)
+
+
+def test_measures_of_times_pass(followed: Any) -> None:
+    request, reply, context = followed
+    assert reply.followed["external_1"].groups[0].last.size
+    assert gate.code("evaluate.handout", request, reply, context) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("subset", "internal"),
+        ("patients", 61),
+        ("harrell", np.full((2, 2), 0.12345)),
+        ("areas", np.full((2, 1, 2), 0.5)),
+        ("tests", np.full((2, 2), 3.0)),
+        ("groups", ()),
+        ("shown", False),
+    ],
+)
+def test_other_measures_of_times_are_stopped(followed: Any, path: str, value: Any) -> None:
+    request, reply, context = followed
+    other = spoiled(reply.followed["external_1"], path, value)
+    changed = replace(reply, followed={"external_1": other})
+    assert gate.code("evaluate.handout", request, changed, context) not in ("", "gate_failed")
+
+
+def test_a_small_count_of_times_and_a_set_of_several_hospitals_are_stopped(followed: Any) -> None:
+    request, reply, context = followed
+    own = reply.followed["external_1"]
+    moved = own.groups[0].events.copy()
+    moved[0, :2] += [1.0 - moved[0, 0], moved[0, 0] - 1.0]
+    group = replace(own.groups[0], events=moved)
+    few = replace(own, groups=(group, *own.groups[1:]))
+    changed = replace(reply, followed={"external_1": few})
+    assert gate.code("evaluate.handout", request, changed, context) == "too_few"
+    shared = replace(own, subset="internal", patients=20, events=10)
+    changed = replace(reply, followed={"internal": shared})
+    assert gate.code("evaluate.handout", request, changed, context) == "not_declared"

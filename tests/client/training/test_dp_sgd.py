@@ -355,3 +355,23 @@ def test_opacus_is_not_imported_before_it_is_needed() -> None:
         "sys.exit('opacus' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_step_on_hazards_is_the_sum_of_the_patients_gradients() -> None:
+    config = settings(augment=False, batch_size=10)
+    crops = crops_of("dl3d", size=16)
+    timed = Crops(crops.images, crops.patient, crops.label, np.arange(10) % 3)
+    model = build_network("dl3d", config, seed=1, outputs=3)
+    reference = build_network("dl3d", config, seed=1, outputs=3).train()
+    _, logits = reference(prepare("dl3d", torch.from_numpy(np.stack(timed.images))))
+    happened = torch.zeros(10, 3)
+    for patient, (label, last) in enumerate(zip(timed.label, np.arange(10) % 3, strict=True)):
+        happened[patient, last] = float(label)
+        for period in range(last + 1):
+            own = logits[patient, period], happened[patient, period]
+            loss = binary_cross_entropy_with_logits(*own) / 10
+            loss.backward(retain_graph=True)
+    torch.optim.SGD(reference.parameters(), lr=0.1).step()
+    run(model, "dl3d", config, timed, norm=1e6)
+    np.testing.assert_allclose(flatten(model), flatten(reference), atol=1e-6)
+    assert np.abs(flatten(model) - flatten(build_network("dl3d", config, 1, 3))).max() > 1e-3

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from common.disclosure.forms import FormError, check_form, check_models, check_out_of_fold
+from common.disclosure.gradients import machine_views
 from common.learning.normal_scores import score_grid
 from common.study.model import Study
 from common.transforms import (
     Clip,
+    EventRisk,
     Forest,
     Impute,
     InLevel,
@@ -24,6 +26,7 @@ from common.transforms import (
     Standardise,
 )
 from common.transforms.views import ByFold, Joined, View, table
+from tests import builders
 from tests.fixtures.models import clinical_decision, clinical_probability, out_of_fold
 
 X = ("x",)
@@ -154,6 +157,29 @@ def test_rows_of_a_network_are_its_own_probabilities_on_one_scale(study: Study) 
     for view in (own("final"), own("final").then(scale), own("fold0").then(scale, SURE)):
         with pytest.raises(FormError):
             check_models({"dl2d": view}, study)
+
+
+def test_a_networks_risk_is_a_cox_model_on_the_hazard_of_its_own_training() -> None:
+    grid = {"ends": [6.0, 12.0, 24.0], "horizons": [12.0]}
+    study = builders.study(base_models=["clinical", "dl2d"], follow_up=grid)
+    line = Linear(columns=("dl2d",), weights=np.ones(1), intercept=0.0, name="dl2d")
+    scale = Standardise(columns=("dl2d",), mean=np.zeros(1), scale=np.ones(1))
+    steps, risk = (scale, Clip(limit=study.selection.clip), line), EventRisk(b=-1.0)
+
+    def own(variant: str, what: str = "hazard") -> View:
+        return table(f"dl2d/{variant}/{what}").then(Select(columns=("dl2d",)))
+
+    check_models({"dl2d": own("final").then(*steps, risk)}, study)
+    for view in (
+        own("final"),
+        own("final").then(*steps),
+        own("fold0").then(*steps, risk),
+        own("final", "probability").then(*steps, risk),
+        table("clinical").then(Select(columns=("dl2d",)), *steps, risk),
+    ):
+        with pytest.raises(FormError):
+            check_models({"dl2d": view}, study)
+    assert machine_views(study, "dl2d") == machine_views(study, "clinical") == 1
 
 
 def test_final_models_are_the_studys_and_end_in_a_probability(study: Study) -> None:

@@ -31,6 +31,8 @@ def test_a_network_is_counted_as_torch_counts_it(kind: NetworkName, chosen: dict
     ranges = running_ranges(model)
     running = int((ranges[:, 1] - ranges[:, 0]).sum())
     assert network_size(kind, settings) == (flatten(model).size, running)
+    several = flatten(build_network(kind, settings, seed=1, outputs=7)).size
+    assert network_size(kind, settings, 7) == (several, running)
 
 
 def test_the_papers_2d_network_is_a_resnet_50() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from common.errors import InputError
+from common.models import MODELS
 from common.study.follow_up import FollowUp
 from tests import builders
 
@@ -41,13 +43,20 @@ def test_a_grid_that_is_none_is_refused(grid: dict[str, Any], message: str) -> N
         study(grid=grid)
 
 
-def test_networks_and_strata_are_refused() -> None:
-    everything = builders.ALL_MODELS
-    with pytest.raises(InputError, match="dl2d cannot be fitted to a time to event"):
-        study(**everything)
-    two = {**everything, "base_models": ["clinical", "radiomics"]}
-    both = study(**{**two, "fusion_models": ["fusion_feature", "fusion_decision"]})
-    assert both.fits_machine("fusion_decision") and not both.fits_machine("dl2d")
+def test_a_network_has_an_output_for_each_period() -> None:
+    everything = study(**builders.ALL_MODELS)
+    assert everything.fits_machine("fusion_decision") and not everything.fits_machine("dl2d")
+    assert (everything.network_outputs, everything.network_answer) == (3, "hazard")
+    plain = builders.study()
+    assert (plain.network_outputs, plain.network_answer) == (1, "probability")
+
+
+def test_models_of_yes_and_no_and_strata_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    only = dataclasses.replace(MODELS["clinical"], times=False)
+    with monkeypatch.context() as patch, pytest.raises(InputError) as refused:
+        patch.setitem(MODELS, "clinical", only)
+        study()
+    assert "clinical cannot be fitted to a time to event; models that can are" in str(refused.value)
     column = builders.levels("sex", "f", "m")
     with pytest.raises(InputError, match="strata are not measured"):
         study(clinical=[column], strata=["sex"])

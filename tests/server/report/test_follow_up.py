@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from common.evaluation.follow_up import calibration_at, join_periods
+from common.evaluation.follow_up_findings import FollowUpFindings, without_measures
 from common.study.follow_up import FollowUp
-from server.phases.follow_up import FollowUpFindings, without_measures
 from server.report.follow_up import (
     draw_survival,
     follow_up_block,
@@ -81,7 +81,7 @@ def test_groups_of_few_events_have_no_calibration() -> None:
 
 
 def test_a_withheld_set_has_its_counts_where_they_are_large() -> None:
-    withheld = without_measures("external", 40, 2, 1, GRID)
+    withheld = without_measures("external", 40, 2, 1, len(GRID.horizons))
     counts = partial(shown_counts, minimum=3)
     (row,) = performance_rows([withheld], CUTOFFS, GRID, counts)
     assert row["n"] == 40 and row["positives"] is None and "auc" not in row

@@ -1,0 +1,93 @@
+"""Tables of a validation where the endpoint has a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from common.evaluation.follow_up import kaplan_meier
+from common.evaluation.follow_up_findings import FollowUpFindings
+from common.html.drawing import BLUE, VERMILION, Drawing, draw
+from common.html.pages import Block, Cell, Line
+from common.models import label_of
+from common.statistics.follow_up import at_risk
+from common.study.follow_up import FollowUp
+
+DASH, Z = "\N{EN DASH}", 1.959963984540054
+
+
+def performance(models: Sequence[str], found: FollowUpFindings, grid: FollowUp) -> Block:
+    """Return concordance, areas, risks and tests of all models as a table."""
+    areas = [f"AUC at {horizon:g} {grid.unit}" for horizon in grid.horizons]
+    ends = ("Predicted risk", "Observed risk", "P of risk groups")
+    columns = ("Model", "Concordance (Harrell)", "Concordance (Uno)", *areas, *ends)
+    lines = tuple(Line(label_of(m), _measures(found, i)) for i, m in enumerate(models))
+    return Block("", "", columns, lines)
+
+
+def _measures(found: FollowUpFindings, i: int) -> tuple[Cell, ...]:
+    predicted, observed, low, high = found.calibration[i].whole.tolist()
+    return (
+        _estimate(*found.harrell[i].tolist()),
+        _estimate(*found.uno[i].tolist()),
+        *(_estimate(*area) for area in found.areas[i].tolist()),
+        Cell(_number(predicted)),
+        Cell(_number(observed), f"{_number(low)}{DASH}{_number(high)}"),
+        Cell(_number(float(found.tests[i, 1]))),
+    )
+
+
+def _estimate(value: float, error: float) -> Cell:
+    if not np.isfinite(value):
+        return Cell(DASH)
+    low, high = max(value - Z * error, 0.0), min(value + Z * error, 1.0)
+    return Cell(_number(value), f"{_number(low)}{DASH}{_number(high)}")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else DASH
+
+
+def calibration(models: Sequence[str], found: FollowUpFindings) -> Block:
+    """Return predicted and observed risks in groups of rising risk; withheld ones are left out."""
+    lines = tuple(
+        Line(
+            label_of(model),
+            (
+                Cell(f"{n:.0f}"),
+                Cell(_number(predicted)),
+                Cell(_number(observed), f"{_number(low)}{DASH}{_number(high)}"),
+            ),
+        )
+        for model, own in zip(models, found.calibration, strict=True)
+        for n, predicted, observed, low, high in zip(
+            own.n, own.predicted, own.observed, own.low, own.high, strict=True
+        )
+        if n
+    )
+    return Block("", "", ("Model", "Patients", "Predicted risk", "Observed risk"), lines)
+
+
+def curves(models: Sequence[str], found: FollowUpFindings, grid: FollowUp) -> list[Drawing]:
+    """Draw Kaplan-Meier curves of the patients of low and of high risk, a figure a model."""
+    return [
+        draw("survival", f"survival-{model}", label_of(model), paint, width=3.4, height=3.1)
+        for i, model in enumerate(models)
+        if found.groups[i].last.size
+        for paint in (partial(_paint, found=found, i=i, grid=grid),)
+    ]
+
+
+def _paint(axes: Axes, found: FollowUpFindings, i: int, grid: FollowUp) -> None:
+    group = found.groups[i]
+    curve = kaplan_meier(group.events, at_risk(group.events + group.censored))
+    times = [0.0, *(grid.ends[last] for last in group.last.tolist())]
+    for place, (colour, name) in enumerate(((BLUE, "low risk"), (VERMILION, "high risk"))):
+        own = [1.0, *curve.survival[place].tolist()]
+        axes.step(times, own, where="post", color=colour, label=name)
+    axes.set(xlim=(0, times[-1]), ylim=(0, 1.02), xlabel=f"Time, {grid.unit}")
+    axes.set(ylabel="Without event")
+    axes.legend(loc="lower left")
