@@ -23,14 +23,12 @@ from client.commands.status import status
 from client.commands.validate import validate
 from client.commands.watching import notify
 from client.imaging.radiomics import Engine
+from common.utils.command_line import program
 from common.utils.console import consoles
 from common.utils.processes import run_program, write_for_this_user_alone
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="A hospital's part: join a coordinator, check data, approve studies, take part, predict.",
+app = program(
+    "A hospital's part: join a coordinator, check data, approve studies, take part, predict."
 )
 app.add_typer(ledger, name="ledger")
 for command in (

@@ -13,16 +13,12 @@ import typer
 from common.errors import UsageError
 from common.messages.feasibility import FeasibilityReport
 from common.study.model import load_study
+from common.utils.command_line import program
 from common.utils.console import consoles
 from common.utils.processes import run_program
 from server.deployment import backup, commands
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Coordinate a study and report it.",
-)
+app = program("Coordinate a study and report it.")
 for command in (
     commands.init,
     commands.enrol,

@@ -13,17 +13,15 @@ import typer
 from rich.console import Console
 
 from common.errors import UsageError
+from common.utils.command_line import program
 from common.utils.console import consoles
 from common.utils.processes import run_program
 
 if TYPE_CHECKING:
     from server.report.schema import Results
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Run a multi-hospital study on one machine, beside its pooled and local-only references.",
+app = program(
+    "Run a multi-hospital study on one machine, beside its pooled and local-only references."
 )
 console, screen = consoles()
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.utils.versions import installed, minor_release
+from common.utils.versions import PACKAGE, installed, minor_release
 
-PACKAGE = "fedlnm"
 _MARK = "# Prepared by fedlnm "
 _PATTERN = re.compile(r"# Prepared by fedlnm ([0-9][0-9A-Za-z.+-]{0,39})\.?\r?\n")
 

@@ -6,6 +6,8 @@ import platform
 from functools import cache
 from importlib import metadata
 
+PACKAGE = "fedlnm"
+
 
 def installed(*packages: str) -> dict[str, str]:
     """Return Python's version and that of each package; "not installed" for one that is missing.

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from common.study.release_mark import own_release
 from sim.cli import expand_sites
 
 
@@ -24,6 +25,15 @@ from sim.cli import expand_sites
 )
 def test_sites_may_be_listed_after_one_option(given: list[str], expected: list[str]) -> None:
     assert expand_sites(given) == expected
+
+
+@pytest.mark.parametrize("program", ["sim", "client", "server"])
+def test_every_program_names_its_release(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", program, "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"fedlnm {own_release()}, Python 3.")
 
 
 @pytest.mark.parametrize("program", ["sim", "client", "server"])

@@ -10,7 +10,8 @@ import pytest
 from client.check.finding import Finding
 from client.check.machine import check_release, check_software
 from common.errors import StudyError
-from common.study.release_mark import PACKAGE, own_release
+from common.study.release_mark import own_release
+from common.utils.versions import PACKAGE
 
 
 def found() -> dict[str, list[Finding]]:

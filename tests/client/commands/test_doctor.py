@@ -23,7 +23,7 @@ from client.store.site_db import site_db
 from common.errors import InputError
 from common.ledger.entry import Record
 from common.masking import identity
-from common.study.release_mark import PACKAGE
+from common.utils.versions import PACKAGE
 
 DIGEST = "ab" * 32
 

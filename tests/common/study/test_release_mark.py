@@ -8,7 +8,8 @@ import pytest
 
 from common.errors import InputError
 from common.study.model import load_study
-from common.study.release_mark import PACKAGE, mark, marked_release, other_release, own_release
+from common.study.release_mark import mark, marked_release, other_release, own_release
+from common.utils.versions import PACKAGE
 from tests import builders
 
 
