@@ -110,3 +110,9 @@ def _find_run(settings: SiteSettings, wanted: str | None) -> tuple[str, str]:
             remedy=f"have: {', '.join(known) or 'none'}",
         )
     return wanted, known[wanted]
+
+
+def title_of(subset: str) -> str:
+    """Return the title of a subset."""
+    words = subset.replace("_", " ")
+    return "Training set" if subset == "train" else f"Test set {words}"

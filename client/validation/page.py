@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from client.report.site_report import curve_of, roc_of
-from client.validation import timed
+from client.report import timed
+from client.report.roc import curve_of, roc_of
 from client.validation.measure import SUBSET, Validation
 from common.evaluation.at_cutoff import Estimate, at_cutoff
 from common.evaluation.decision_curve import DecisionCurve, decision_curve

@@ -22,6 +22,9 @@ from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 from client.data.cohort import read_cohort
 from client.data.tables import clinical_table
+from client.report.site_report import render
+from client.report.site_run import read_site_run
+from client.report.timed import followed_of
 from common.bundle.bundle import Bundle, read_files
 from common.dossier.disclosure import Disclosure
 from common.errors import InputError
@@ -414,3 +417,22 @@ def test_every_sum_in_the_ledgers_is_covered_by_a_line_of_the_dossier(run: Path)
                 seen.add(key[0])
     assert {"CoxGradient", "RiskSums", "LifeTable", "LogRank", "RankedPairs"} <= seen
     assert not seen & {"SvmGradient", "PlattSums", "Confusion", "ClassHistogram"}
+
+
+def test_the_hospitals_own_page_measures_times_and_not_yes_and_no(run: Path) -> None:
+    own = read_site_run(run / "sites" / "a", None)
+    page = render(own)
+    (found, _), without = followed_of(own)
+    assert without == []
+    scores = own.table("scores", "internal")
+    assert scores is not None
+    patients = {one.patient_id: one for one in own.patients("internal")}
+    ended = [(patients[name].label, patients[name].period) for name in scores.patients]
+    label, period = (np.array(one) for one in zip(*ended, strict=True))
+    for place, line in enumerate(found[2].lines):
+        risk = scores.values[:, place]
+        exact = concordance_index_censored(label > 0, period + 1.0, risk, tied_tol=0)[0]
+        assert line.cells[0].text == f"{exact:.3f}"
+        assert f"{exact:.3f}" in page
+    assert "Concordance (Harrell)" in page and "Without the event" in page
+    assert "ROC curves" not in page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from client.report.site_report import RESAMPLES, SEED, band
+from client.report.roc import RESAMPLES, SEED, band
 from common.evaluation.roc import roc_points
 
 GRID = np.linspace(0.0, 1.0, 101)

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from client.cli import app
 from client.report.feature_maps import correlation_of, correlations_of
-from client.report.site_report import curves_of, png, rows_of
+from client.report.roc import curves_of
+from client.report.site_report import png, rows_of
 from client.report.site_run import read_site_run
 from common.errors import InputError
 from common.evaluation.joined_scores import joined_areas

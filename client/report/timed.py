@@ -1,4 +1,4 @@
-"""Tables of a validation where the endpoint has a time."""
+"""Show how models foretell a time to event, of a hospital's own patients."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
+from client.report.site_run import SiteRun, title_of
 from common.evaluation.follow_up import kaplan_meier
-from common.evaluation.follow_up_findings import FollowUpFindings
+from common.evaluation.follow_up_findings import FollowUpFindings, measure_locally
 from common.html.drawing import BLUE, VERMILION, Drawing, draw
 from common.html.pages import Block, Cell, Line
 from common.models import label_of
+from common.statistics.base import Rows
 from common.statistics.follow_up import at_risk
 from common.study.follow_up import FollowUp
 
@@ -91,3 +93,48 @@ def _paint(axes: Axes, found: FollowUpFindings, i: int, grid: FollowUp) -> None:
     axes.set(xlim=(0, times[-1]), ylim=(0, 1.02), xlabel=f"Time, {grid.unit}")
     axes.set(ylabel="Without event")
     axes.legend(loc="lower left")
+
+
+def followed_of(
+    run: SiteRun,
+) -> tuple[list[tuple[str, str, Block, list[Drawing]]], list[str]]:
+    """Return title, note, measures and curves of each test set, and reasons for sets without.
+
+    Measures are exact, for the hospital's own eyes. Risk groups are parted at the median of the
+    hospital's own patients, since the study's cut-offs are not kept here.
+    """
+    found: list[tuple[str, str, Block, list[Drawing]]] = []
+    without: list[str] = []
+    grid = run.study.time_grid
+    last = np.array(grid.last_periods, dtype=np.int64)
+    for subset in run.test_sets:
+        rows = _rows(run, subset)
+        if rows is None:
+            without.append(f"{subset}: not evaluated yet")
+            continue
+        cuts = np.median(rows.values, axis=0)
+        edges = np.column_stack([np.zeros_like(cuts), cuts, np.ones_like(cuts)])
+        measured = measure_locally(rows, subset, cuts, edges, last, grid.periods, 1)
+        if not measured.shown:
+            without.append(f"{subset}: the patients here all had the event, or none had")
+            continue
+        note = f"{rows.n} patients, {measured.events} with the event."
+        table = performance(rows.columns, measured, grid)
+        found.append((title_of(subset), note, table, curves(rows.columns, measured, grid)))
+    return found, without
+
+
+def _rows(run: SiteRun, subset: str) -> Rows | None:
+    """Return risks and outcomes of a test set, None where the run has not scored it."""
+    scores = run.table("scores", subset)
+    if scores is None:
+        return None
+    own = {patient.patient_id: patient for patient in run.patients(subset)}
+    patients = [own[name] for name in scores.patients]
+    return Rows(
+        values=scores.values,
+        columns=tuple(scores.columns),
+        label=np.array([float(patient.label) for patient in patients]),
+        fold=np.full(len(patients), -1, dtype=np.int64),
+        period=np.array([patient.period for patient in patients], dtype=np.int64),
+    )
