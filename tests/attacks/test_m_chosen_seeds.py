@@ -22,7 +22,7 @@ from client.training import round as site_round
 from client.training.batches import Crops, training_draws
 from client.training.draws import Draws
 from common.disclosure import rounds
-from common.errors import RefusedError
+from common.errors import RefusedError, SiteError
 from common.messages.exchanges import RoundPlan
 from common.statistics.base import Float
 from server.federation.federation import Federation
@@ -216,6 +216,9 @@ def test_a_round_is_answered_once_whatever_is_asked_of_it(
     assert refused(federation, bias=0.5) == "update"
     assert ask(federation) == first
     resumed = begun(rehearsal)  # in another session, under other masks
+    with pytest.raises(SiteError, match="overtaken"):
+        ask(resumed)
+    resumed.number = federation.number
     assert refused(resumed, bias=0.5) == "update"
     assert ask(resumed) == first
 

@@ -112,10 +112,11 @@ def names_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("names_columns")
-def test_with_names_and_without_the_gates_line_one_refusal_tells_a_patients_value(
+def test_with_names_and_without_the_gates_lines_one_refusal_tells_a_patients_value(
     asking: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.gate.inspect, "are_refusals", lambda *_: True)
+    monkeypatch.setattr(client.gate.inspect, "expect_form", lambda *_: None)
     reply = asking.ask()
     assert isinstance(reply, Refused)
     (named,) = (one.subset for one in reply.refusals if one.rule == "support")
