@@ -94,14 +94,14 @@ def run_on(
             alarm = str(error)
     by_site = [StandIns(site_db(load_site(path).work), RUN) for path in sites.values()]
     found = [one for own in by_site for one in own.all()]
-    of_axes = [one.apart for one in found if "/lasso/" not in one.name]
-    of_coefficients = [one.apart for one in found if "/lasso/" in one.name]
+    of_axes = [apart for name, apart in found if "/lasso/" not in name]
+    of_coefficients = [apart for name, apart in found if "/lasso/" in name]
     return Outcome(
         study=study.name,
         processor=processor,
         alarm=alarm,
         values=len(found),
-        apart=(max((o.apart for o in found), default=0.0), max(o.together for o in by_site)),
+        apart=(max((apart for _, apart in found), default=0.0), max(o.together for o in by_site)),
         relative=(
             TOLERANCE * max(of_coefficients, default=0.0),
             AXES_TOLERANCE * max(of_axes, default=0.0),

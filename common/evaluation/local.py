@@ -96,7 +96,7 @@ def evaluate_locally(rows: Rows, cutoffs: Float, edges: Float, min_cell: int) ->
     >>> rows = Rows(scores, ("model",), label, np.zeros(12, int))
     >>> found = evaluate_locally(rows, np.array([0.4]), np.array([[0.0, 0.4, 1.0]]), min_cell=3)
     >>> found.confusion.tn, found.confusion.fp, found.confusion.fn  # 5, 1 and 0
-    (array([5.]), array([1.]), array([1.]))
+    (array([4.]), array([2.]), array([1.]))
     """
     joined = join_scores(rows, edges, cutoffs, min_cell)
     grouped, fit = group_scores(rows, edges, min_cell), fit_grouped(rows, edges, min_cell)
