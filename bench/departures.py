@@ -17,7 +17,7 @@ import os
 import shutil
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,11 @@ def cosine(one: Vector, other: Vector) -> float:
     return float(first @ second / np.sqrt((first @ first) * (second @ second)))
 
 
+def _sum(updates: Iterable[Vector]) -> Vector:
+    whole: Vector = np.sum([*updates], axis=0)
+    return whole
+
+
 def seen(rounds: Rounds) -> dict[str, list[float]]:
     """Return the cosines of a site's true update with what its absence would tell.
 
@@ -92,13 +97,13 @@ def seen(rounds: Rounds) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = defaultdict(list)
     for before, after in pairwise(rounds):
-        everybody = sum(before.values())
+        everybody = _sum(before.values())
         for site, own in before.items():
             found["total of all five"].append(cosine(everybody, own))
             for size, name in ((1, "one left out"), (2, "two left out"), (3, "three left out")):
                 for others in combinations([o for o in before if o != site], size - 1):
                     away = {site, *others}
-                    rest = sum(update for name, update in after.items() if name not in away)
+                    rest = _sum(update for name, update in after.items() if name not in away)
                     found[name].append(cosine(everybody - rest, own))
     return found
 

@@ -133,7 +133,12 @@ def lost(study: Study, patients: Patients, fold: Int) -> set[str]:
             names.append(f"{name}={LEVELS[name][level]}")
     values = np.column_stack(blocks)
     spread = np.maximum(values.std(axis=0), 1e-9)
-    rows = Rows((values - values.mean(axis=0)) / spread, tuple(names), patients.labels, fold)
+    rows = Rows(
+        (values - values.mean(axis=0)) / spread,
+        tuple(names),
+        patients.labels.astype(np.float64),
+        fold,
+    )
     histogram = FoldHistogram(folds=FOLDS, edges=first_edges(len(names), CELLS))
     stays = frequent_clinical(study, tuple(names), histogram.finalise(histogram.from_rows(rows)))
     kept = {name.partition("=")[0] for name, good in zip(names, stays, strict=True) if good}

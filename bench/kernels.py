@@ -208,8 +208,10 @@ def text(outcomes: Sequence[Outcome]) -> str:
         ]
         for (study, processor), own in lines.items()
     ]
-    columns = ("study", "sites on", "runs", "false alarms", "values not bitwise equal")
-    columns += ("coefficients", "axes", "largest share", "a site's sum of shares")
+    columns = (
+        *("study", "sites on", "runs", "false alarms", "values not bitwise equal"),
+        *("coefficients", "axes", "largest share", "a site's sum of shares"),
+    )
     own = ", ".join(sorted({o["architecture"] for o in threadpool_info() if "architecture" in o}))
     alarms = "".join(f"\n- {o.study}, {o.processor}: {o.alarm}" for o in outcomes if o.alarm)
     return (

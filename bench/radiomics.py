@@ -105,7 +105,8 @@ def _real() -> Iterator[Case]:
 
 def _phantoms(folder: Path) -> Iterator[Case]:
     from sim.phantom.anatomy import scan
-    from sim.phantom.generate import DEFAULT, generator_of, tumour_of
+    from sim.phantom.clinical import generator_of
+    from sim.phantom.generate import DEFAULT, tumour_of
 
     for index in range(PHANTOMS):
         hospital = DEFAULT.hospitals[index % len(DEFAULT.hospitals)]
@@ -133,7 +134,7 @@ def _write(path: Path, values: object, spacing: tuple[float, float, float]) -> N
 def _volume(mask: Path) -> float:
     image = sitk.ReadImage(str(mask))
     voxels = int((sitk.GetArrayViewFromImage(image) > 0).sum())
-    return voxels * math.prod(image.GetSpacing()) / 1000
+    return voxels * math.prod(map(float, image.GetSpacing())) / 1000
 
 
 def measure(chosen: Sequence[Case], with_mirp: bool = True) -> list[Row]:

@@ -113,8 +113,10 @@ def text(pairs: Sequence[Mapping[str, Finished]]) -> str:
                 *(_kb(up_before), _kb(up)),
             ]
         )
-    heading = ("exchange", "messages, none derives", "one derives", "down, none derives")
-    heading += ("down, one derives", "up, none derives", "up, one derives")
+    heading = (
+        *("exchange", "messages, none derives", "one derives", "down, none derives"),
+        *("down, one derives", "up, none derives", "up, one derives"),
+    )
     return (
         f"Pairs of runs side by side: {len(pairs)}. {conditions()}\n\n"
         + table(("federated run", "none derives", "one derives", "ratio", f"at most {BOUND}"), rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
@@ -39,7 +39,7 @@ def mask_context(
 
 
 def mask_use(
-    public_key: str, context: bytes, masked: NDArray[np.uint64] | NDArray[np.uint32]
+    public_key: str, context: bytes, masked: NDArray[np.unsignedinteger[Any]]
 ) -> tuple[str, str]:
     """Return digests (hex) of one use of a mask, and of the vector that it hid.
 
