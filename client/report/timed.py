@@ -19,6 +19,8 @@ from common.statistics.follow_up import at_risk
 from common.study.follow_up import FollowUp
 
 DASH, Z = "\N{EN DASH}", 1.959963984540054
+CELLS = 1000
+"""Cells of the risk, whose middle stands for the risks in it: fine enough for three decimals."""
 
 
 def performance(models: Sequence[str], found: FollowUpFindings, grid: FollowUp) -> Block:
@@ -113,7 +115,7 @@ def followed_of(
             without.append(f"{subset}: not evaluated yet")
             continue
         cuts = np.median(rows.values, axis=0)
-        edges = np.column_stack([np.zeros_like(cuts), cuts, np.ones_like(cuts)])
+        edges = np.tile(np.linspace(0.0, 1.0, CELLS + 1), (cuts.size, 1))
         measured = measure_locally(rows, subset, cuts, edges, last, grid.periods, 1)
         if not measured.shown:
             without.append(f"{subset}: the patients here all had the event, or none had")

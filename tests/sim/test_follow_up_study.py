@@ -434,5 +434,7 @@ def test_the_hospitals_own_page_measures_times_and_not_yes_and_no(run: Path) -> 
         exact = concordance_index_censored(label > 0, period + 1.0, risk, tied_tol=0)[0]
         assert line.cells[0].text == f"{exact:.3f}"
         assert f"{exact:.3f}" in page
+        predicted = line.cells[-3].text
+        assert float(predicted) == pytest.approx(risk.mean(), abs=1e-3)
     assert "Concordance (Harrell)" in page and "Without the event" in page
     assert "ROC curves" not in page
