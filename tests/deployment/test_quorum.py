@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sim.rehearsal import command, results_of
+from tests import builders
 
 AWAY = "west"
+NUMBERS = count(1)
 TRAININGS = ("fold0", "fold1", "fold2", "final")
 
 
@@ -20,6 +23,15 @@ def hospitals(quorum_stage: Any) -> Iterator[None]:
     """All hospitals, over all runs."""
     with quorum_stage.sites():
         yield
+
+
+@pytest.fixture
+def stage(quorum_stage: Any, tmp_path: Path) -> Any:
+    """The hospitals with a study of this test's own: of each they give rows once."""
+    study_file = tmp_path / "study.toml"
+    shutil.copyfile(quorum_stage.study_file, study_file)
+    builders.amend(study_file, name=f"quorum-{next(NUMBERS)}")
+    return quorum_stage.with_study(study_file)
 
 
 def kill_in_the_first_training(stage: Any, run: Any) -> None:
@@ -49,8 +61,7 @@ def ends_with_one_set_a_step(stage: Any, run: Any) -> None:
     command("server", "audit", folder, "--study", stage.study_file)
 
 
-def test_hospital_and_coordinator_are_killed_in_a_training(quorum_stage: Any) -> None:
-    stage = quorum_stage
+def test_hospital_and_coordinator_are_killed_in_a_training(stage: Any) -> None:
     with stage.run() as run:
         kill_in_the_first_training(stage, run)
         run.reaches("lost", site=AWAY)
@@ -63,9 +74,8 @@ def test_hospital_and_coordinator_are_killed_in_a_training(quorum_stage: Any) ->
 
 
 @pytest.mark.faults
-def test_a_hospital_is_killed_between_its_update_and_its_signature(quorum_stage: Any) -> None:
+def test_a_hospital_is_killed_between_its_update_and_its_signature(stage: Any) -> None:
     """The others give the same updates under fresh masks, and it is back in the next training."""
-    stage = quorum_stage
     others = [name for name in stage.lines if name != AWAY]
     with stage.run() as run:
         run.reaches("phase", phase="dl2d")
@@ -83,10 +93,7 @@ def test_a_hospital_is_killed_between_its_update_and_its_signature(quorum_stage:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("exchange", ["query.sign", "query.open"])
-def test_the_studys_program_is_killed_while_a_sum_is_opened(
-    quorum_stage: Any, exchange: str
-) -> None:
-    stage = quorum_stage
+def test_the_studys_program_is_killed_while_a_sum_is_opened(stage: Any, exchange: str) -> None:
     with stage.run() as run:
         kill_in_the_first_training(stage, run)
         run.reaches("lost", site=AWAY)
@@ -98,9 +105,8 @@ def test_the_studys_program_is_killed_while_a_sum_is_opened(
 
 
 @pytest.mark.faults
-def test_a_hospital_is_away_until_all_trainings_have_ended(quorum_stage: Any) -> None:
+def test_a_hospital_is_away_until_all_trainings_have_ended(stage: Any) -> None:
     """Statistics need its features, so the run waits for it then, and not before."""
-    stage = quorum_stage
     with stage.run() as run:
         kill_in_the_first_training(stage, run)
         for variant in TRAININGS:
