@@ -13,7 +13,7 @@ from torch import nn
 
 from client.training.batches import Crops, batches_an_epoch, evaluation_draws, load, training_draws
 from client.training.device import CPU, Compute, repeatable
-from client.training.outcomes import Outcomes, crop_losses, on_device, patient_answers
+from client.training.outcomes import Outcomes, crop_losses, mean_loss, on_device, patient_answers
 from common.models import NetworkName, network_input
 from common.networks.resnet import ScoringNetwork, prepare
 from common.study.networks import NetworkSettings
@@ -155,7 +155,7 @@ class _Stepper:
         """Return the mean loss of a batch, before the step."""
         with torch.autocast(self.device.type, self.type, enabled=self.type is not None):
             _, logits = self.model(_ready(images, self.kind, self.device))
-        loss = crop_losses(logits.float(), outcomes, self.settings).mean()
+        loss = mean_loss(logits.float(), outcomes, self.settings)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.on_gradient or self.settings.gradient_clip:

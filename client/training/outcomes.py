@@ -56,6 +56,19 @@ def crop_losses(
     return weights * hazard_losses(logits, label, on_device(outcomes.period, logits.device))
 
 
+def mean_loss(logits: torch.Tensor, outcomes: Outcomes, settings: NetworkSettings) -> torch.Tensor:
+    """Return the mean weighted loss of a batch.
+
+    Of yes and no it is the library's own mean: that of `crop_losses` has other last bits, which
+    training would make visible.
+    """
+    if outcomes.period is not None:
+        return crop_losses(logits, outcomes, settings).mean()
+    weights = on_device(class_weights(outcomes.label, settings), logits.device)
+    label = on_device(outcomes.label, logits.device)
+    return binary_cross_entropy_with_logits(logits, label, weights)
+
+
 def hazard_losses(logits: torch.Tensor, label: torch.Tensor, period: torch.Tensor) -> torch.Tensor:
     """Return the negative log-likelihood of discrete hazards of each patient, (n,).
 

@@ -10,10 +10,18 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from statsmodels.discrete.discrete_model import Logit
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from client.training.batches import Crops
 from client.training.loop import infer, loss_of, train_locally
-from client.training.outcomes import Outcomes, crop_losses, hazard_losses, patient_answers, score_of
+from client.training.outcomes import (
+    Outcomes,
+    crop_losses,
+    hazard_losses,
+    mean_loss,
+    patient_answers,
+    score_of,
+)
 from common.networks.resnet import build_network
 from common.study.networks import NetworkSettings
 
@@ -67,6 +75,21 @@ def test_the_loss_is_scikit_learns_on_person_periods() -> None:
     each = crop_losses(torch.from_numpy(logits), outcomes, SETTINGS).numpy()
     doubled = crop_losses(torch.from_numpy(logits), outcomes, weighted).numpy()
     np.testing.assert_allclose(doubled, each * np.where(label > 0, 3.0, 0.5), rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 3.0)])
+def test_a_batch_of_yes_and_no_has_the_very_loss_and_gradient_of_torch(
+    weights: tuple[float, float],
+) -> None:
+    settings = SETTINGS.model_copy(update={"class_weights": weights})
+    label = (np.arange(12) % 3 == 0).astype(np.float32)
+    values = torch.linspace(-2.0, 3.0, 12)
+    own, library = (values.clone().requires_grad_() for _ in range(2))
+    mean_loss(own, Outcomes(label, None), settings).backward()
+    each = torch.from_numpy(np.where(label > 0, weights[1], weights[0]).astype(np.float32))
+    binary_cross_entropy_with_logits(library, torch.from_numpy(label), each).backward()
+    assert own.grad is not None and library.grad is not None
+    assert torch.equal(own.grad, library.grad)
 
 
 def test_a_linear_head_is_statsmodels_logistic_model_of_each_period() -> None:
