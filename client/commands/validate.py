@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,6 +17,9 @@ from common.masking import identity
 from common.study.model import PrivacySettings, Study
 from common.utils.console import ProgressBar, consoles
 from common.utils.durable import make_folder, write_durably
+
+if TYPE_CHECKING:
+    from common.messages.validation import ValidationReport
 
 console, screen = consoles()
 KEY_FILE = "validation-key.pem"
@@ -81,10 +84,15 @@ def validate(
     report = measure.signed(found.report, private)
     page = write_page(found, report, out, opened.study.follow_up)
     write_durably(out / FILE, report.to_bytes())
-    for line in _said(report.withheld, found.rows.n):
+    _show_done(report, found.rows.n, page, out / FILE)
+
+
+def _show_done(report: ValidationReport, patients: int, page: Path, file: Path) -> None:
+    """Say what is withheld, and where page and file are."""
+    for line in _said(report.withheld, patients):
         console.emit(line)
     console.emit(f"page, for this hospital alone: {page}")
-    console.emit(f"file that may be sent: {out / FILE}; fingerprint {report.check()}")
+    console.emit(f"file that may be sent: {file}; fingerprint {report.check()}")
 
 
 def _show_left_out(left_out: Mapping[str, str], cohort: Path, *, go_on: bool) -> None:
