@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from client.report.site_run import SiteRun, title_of
-from common.evaluation.follow_up import kaplan_meier
+from common.evaluation.follow_up import life_table
 from common.evaluation.follow_up_findings import FollowUpFindings, measure_locally
 from common.html.drawing import BLUE, VERMILION, Drawing, draw
 from common.html.pages import Block, Cell, Line
 from common.models import label_of
 from common.statistics.base import Rows
-from common.statistics.follow_up import at_risk
 from common.study.follow_up import FollowUp
 
 DASH, Z = "\N{EN DASH}", 1.959963984540054
@@ -76,7 +75,7 @@ def calibration(models: Sequence[str], found: FollowUpFindings) -> Block:
 
 
 def curves(models: Sequence[str], found: FollowUpFindings, grid: FollowUp) -> list[Drawing]:
-    """Draw Kaplan-Meier curves of the patients of low and of high risk, a figure a model."""
+    """Draw life tables of the patients of low and of high risk, a figure a model."""
     return [
         draw("survival", f"survival-{model}", label_of(model), paint, width=3.4, height=3.1)
         for i, model in enumerate(models)
@@ -87,11 +86,11 @@ def curves(models: Sequence[str], found: FollowUpFindings, grid: FollowUp) -> li
 
 def _paint(axes: Axes, found: FollowUpFindings, i: int, grid: FollowUp) -> None:
     group = found.groups[i]
-    curve = kaplan_meier(group.events, at_risk(group.events + group.censored))
+    curve = life_table(group.events, group.censored)
     times = [0.0, *(grid.ends[last] for last in group.last.tolist())]
     for place, (colour, name) in enumerate(((BLUE, "low risk"), (VERMILION, "high risk"))):
         own = [1.0, *curve.survival[place].tolist()]
-        axes.step(times, own, where="post", color=colour, label=name)
+        axes.plot(times, own, color=colour, label=name)
     axes.set(xlim=(0, times[-1]), ylim=(0, 1.02), xlabel=f"Time, {grid.unit}")
     axes.set(ylabel="Without event")
     axes.legend(loc="lower left")

@@ -22,7 +22,7 @@ RISK_GROUPS = 5
 
 @dataclass(frozen=True)
 class SurvivalCurve:
-    """Kaplan-Meier estimate at the end of each period, (..., periods), with 95 % limits.
+    """Share without the event at the end of each period, (..., periods), with 95 % limits.
 
     Limits are on the scale of log(-log), and NaN where nobody had the event before, or everybody
     had.
@@ -72,6 +72,22 @@ def kaplan_meier(events: Float, exposed: Float) -> SurvivalCurve:
     return SurvivalCurve(
         np.asarray(survival), np.where(inside, low, np.nan), np.where(inside, high, np.nan)
     )
+
+
+def life_table(events: Float, censored: Float) -> SurvivalCurve:
+    """Return the actuarial curve of each table of events and censorings, (..., periods).
+
+    Those censored in a period are at risk for half of it. The Kaplan-Meier estimate on such counts
+    has them at risk to its end, and is too high where periods are long or joined: 0.59 in place of
+    0.43 with two thirds of 67 patients censored in one. Limits are Greenwood's of the patients so
+    exposed (Cutler and Ederer 1958, J Chronic Dis 8:699-712).
+
+    Examples
+    --------
+    >>> life_table(np.array([1.0, 1.0]), np.array([2.0, 0.0])).survival.round(4)
+    array([0.6667, 0.    ])
+    """
+    return kaplan_meier(events, at_risk(events + censored) - 0.5 * censored)
 
 
 def remaining_uncensored(events: Float, censored: Float) -> Float:

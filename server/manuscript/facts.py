@@ -321,7 +321,7 @@ def measures(results: Results) -> str:
         return (
             "Discrimination: concordance (Harrell, Uno) with the infinitesimal jackknife, and"
             " cumulative, dynamic areas at each horizon, weighted for censoring. Groups of low and"
-            " high risk: Kaplan-Meier curves and log-rank tests, over all patients and within"
+            " high risk: life tables and log-rank tests, over all patients and within"
             " hospitals. Calibration: predicted against observed risk (Kaplan-Meier) by the first"
             " horizon, of all patients and in five groups of rising risk."
         )

@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from matplotlib.axes import Axes
 
-from common.evaluation.follow_up import LEVEL, GroupedFollowUp, RiskCalibration, kaplan_meier
+from common.evaluation.follow_up import LEVEL, GroupedFollowUp, RiskCalibration, life_table
 from common.evaluation.follow_up_findings import FollowUpFindings
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
@@ -111,11 +111,11 @@ def _interval(value: float, error: float) -> tuple[float, float, float]:
 
 
 def _groups(found: GroupedFollowUp, grid: FollowUp) -> Iterator[Row]:
-    """Yield Kaplan-Meier curves on joined periods; none where none can be shown."""
+    """Yield life tables on joined periods; none where none can be shown."""
     if not found.last.size:
         return
     exposed = at_risk(found.events + found.censored)
-    curve = kaplan_meier(found.events, exposed)
+    curve = life_table(found.events, found.censored)
     for i, group in enumerate(GROUPS):
         yield {
             "group": group,
@@ -215,9 +215,9 @@ def _paint(axes: Axes, groups: Sequence[RiskGroup], unit: str) -> None:
     for place, group in enumerate(groups):
         colour, times = COLOURS[group.group], [0.0, *group.times]
         label = f"{group.group} risk"
-        axes.step(times, _from_one(group.survival), where="post", color=colour, label=label)
+        axes.plot(times, _from_one(group.survival), color=colour, label=label)
         low, high = _from_one(group.low), _from_one(group.high)
-        axes.fill_between(times, low, high, step="post", color=colour, alpha=0.15, lw=0)
+        axes.fill_between(times, low, high, color=colour, alpha=0.15, lw=0)
         _write_numbers(axes, group, -0.27 - 0.08 * place)
     where = ("axes fraction", "axes fraction")
     axes.annotate("At risk", (0.0, -0.2), xycoords=where, fontsize=7, color=GREY)

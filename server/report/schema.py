@@ -234,7 +234,7 @@ class HorizonArea(Record):
 
 
 class RiskGroup(Record):
-    """Kaplan-Meier curve of the patients of low or of high risk, at the ends of joined periods."""
+    """Life table of the patients of low or of high risk, at the ends of joined periods."""
 
     ALIKE = ("times", "at_risk", "events", "censored", "survival")
 

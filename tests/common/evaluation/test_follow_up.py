@@ -8,7 +8,9 @@ from sksurv.nonparametric import kaplan_meier_estimator
 
 from common.evaluation.follow_up import (
     calibration_at,
+    join_periods,
     kaplan_meier,
+    life_table,
     log_rank,
     remaining_uncensored,
 )
@@ -61,6 +63,33 @@ def test_a_curve_that_ends_at_zero_has_no_limits_there() -> None:
     curve = kaplan_meier(np.array([0.0, 1.0, 1.0]), np.array([3.0, 2.0, 1.0]))
     np.testing.assert_array_equal(curve.survival, [1.0, 0.5, 0.0])
     assert np.isnan(curve.low[[0, 2]]).all() and np.isfinite(curve.high[1])
+
+
+def test_the_life_table_is_the_published_one_of_angina_pectoris() -> None:
+    # 2418 men by years (Lee 1992, Survival Data Analysis; SAS/STAT, LIFETEST)
+    events = [456, 226, 152, 171, 135, 125, 83, 74, 51, 42, 43, 34, 18, 9, 6, 0]
+    censored = [0, 39, 22, 23, 24, 107, 133, 102, 68, 64, 45, 53, 33, 27, 23, 30]
+    published = [0.8114, 0.7170, 0.6524, 0.5786, 0.5193, 0.4611, 0.4172, 0.3712,
+                 0.3342, 0.2987, 0.2557, 0.2136, 0.1839, 0.1636, 0.1429, 0.1429]  # fmt: skip
+    curve = life_table(np.array(events, dtype=float), np.array(censored, dtype=float))
+    np.testing.assert_allclose(curve.survival, published, atol=5e-5)
+
+
+@pytest.mark.parametrize("few", [1, 200, 500])
+def test_a_curve_of_joined_periods_stays_near_that_of_the_times_themselves(few: int) -> None:
+    random = np.random.default_rng(7)
+    event, leaves = random.exponential(40.0, 4000), random.uniform(0.0, 60.0, 4000)
+    time, happened = np.minimum(event, leaves), event <= leaves
+    period = np.minimum(time // 3.0, 19).astype(int)
+    events, censored = (
+        np.bincount(period[own], minlength=20)[None].astype(float) for own in (happened, ~happened)
+    )
+    joined = join_periods(events, censored, few)
+    ends = 3.0 * (joined.last + 1)
+    assert ends.size >= 2
+    shown = life_table(joined.events, joined.censored).survival[0]
+    exact = KaplanMeierFitter().fit(time, happened).predict(ends)
+    np.testing.assert_allclose(shown[:-1], exact[:-1], atol=0.02)
 
 
 def test_the_chance_of_being_uncensored_is_that_of_scikit_survival(scored: Rows) -> None:

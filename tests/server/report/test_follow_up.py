@@ -62,7 +62,7 @@ def test_periods_with_small_counts_are_joined_before_a_curve_is_drawn() -> None:
         [findings(groups=(join_periods(EVENTS, CENSORED, 2),))], CUTOFFS, GRID
     )
     assert finer["groups"][0]["times"] == [12.0, 24.0]
-    assert finer["groups"][0]["survival"][0] == pytest.approx(1 - 5 / 24)
+    assert finer["groups"][0]["survival"][0] == pytest.approx(1 - 5 / (24 - 5 / 2))
 
 
 def test_no_curve_is_left_where_all_periods_together_are_small() -> None:
