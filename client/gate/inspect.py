@@ -29,7 +29,7 @@ from common.disclosure.membership import fewest_audited
 from common.errors import InputError, SignatureError, StudyError
 from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit, rounded_up
-from common.evaluation.follow_up_findings import FollowUpFindings, check_consistent, first_areas
+from common.evaluation.follow_up_findings import FollowUpFindings, areas_of, check_consistent
 from common.evaluation.level_areas import LevelAreas, publishable_levels
 from common.evaluation.local import Evaluation
 from common.evaluation.membership import MembershipAudit
@@ -160,7 +160,7 @@ def _check_followed(
     grid, models = study.follow_up, (*study.base_models, *study.fusion_models)
     expect(grid is not None and not study.masked(name), "not_declared", "times of a set")
     expect(found.subset == name, "text", "the name of a set")
-    _check_areas(first_areas(found), counted, context.privacy)
+    _check_areas(areas_of(found), counted, context.privacy)
     try:
         check_consistent(found, study.time_grid.periods, len(models))
     except ValueError:

@@ -35,7 +35,8 @@ The probability of a patient is the mean of the sigmoid over the patient's crops
 HAZARDS = """\
 logits (n, {periods}) of the hazard in each period.
 The risk of a patient by the end of period {horizon} is one less the product of (1 - sigmoid) over
-the first {horizon} periods, in the mean of the patient's crops; the study's bundle scales it"""
+the first {horizon} periods, in the mean of the patient's crops. These hazards are not calibrated:
+the study's bundle scales them by a Cox model on patients that the network has not seen"""
 
 
 def write_monai_bundles(bundle: Bundle, study: Study, folder: Path) -> list[Path]:

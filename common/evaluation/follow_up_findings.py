@@ -235,7 +235,7 @@ def check_consistent(found: FollowUpFindings, periods: int, models: int) -> None
         raise ValueError("a p value that is none")
 
 
-def first_areas(found: FollowUpFindings) -> DeLongResult:
-    """Return the areas at the first horizon, as those of a hospital's patients."""
-    auc, error = found.areas[:, 0].T
+def areas_of(found: FollowUpFindings, horizon: int = 0) -> DeLongResult:
+    """Return the areas at a horizon, given by its place, as those of a hospital's patients."""
+    auc, error = found.areas[:, horizon].T
     return DeLongResult(found.patients, found.events, auc, np.diag(error**2))

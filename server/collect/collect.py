@@ -6,7 +6,7 @@ random-effects model with a prediction interval (`common.evaluation.random_effec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ import numpy as np
 
 from common.bundle.bundle import Bundle, Files, digest_of
 from common.errors import InputError
-from common.evaluation.follow_up_findings import first_areas, without_measures
+from common.evaluation.follow_up_findings import areas_of, without_measures
 from common.messages.validation import ColumnMix, ValidationReport
 from common.study.follow_up import FollowUp
 from common.study.model import Study
 from server.phases.set_findings import EvaluationFindings, SetFindings, measured_at_one_site
 from server.report.comparisons import with_roles
-from server.report.rows import evaluation_rows
+from server.report.rows import evaluation_rows, site_rows
 from server.report.schema import Results
 
 SET = "external_validation"
@@ -115,6 +115,7 @@ def tree_of(received: Sequence[Received], base: Results) -> dict[str, Any]:
         rows = evaluation_rows(_findings(one), one.report.min_cell, one.grid)
         for name, own in rows.items():
             tables.setdefault(name, []).extend({**run, **row} for row in own)
+        tables["site_performance"] += [{**run, **row} for row in _at_later_horizons(one)]
     tables["delong"] = with_roles(tables["delong"], None)
     names = [report.hospital for report in reports]
     return {
@@ -154,15 +155,28 @@ def _findings(one: Received) -> EvaluationFindings:
 
 
 def _timed(report: ValidationReport, grid: FollowUp) -> EvaluationFindings:
-    """Return those of a time to event; hospitals are summarised by the first horizon's area."""
+    """Return those of a time to event, with the area at the first horizon as the hospital's."""
     measured, name = report.follow_up(grid), report.hospital
     if measured is None:
         counts = report.patients or 0, report.positives or 0, len(report.models)
         found = without_measures(name, *counts, len(grid.horizons))
         return EvaluationFindings(report.cutoffs, (), {}, (), {}, follow_up=(found,))
-    found, area = replace(measured, subset=name), first_areas(measured)
+    found, area = replace(measured, subset=name), areas_of(measured)
     areas = {SET: {name: area}} if np.isfinite(area.auc).all() else {}
     return EvaluationFindings(report.cutoffs, (), areas, (), {}, follow_up=(found,))
+
+
+def _at_later_horizons(one: Received) -> Iterator[dict[str, Any]]:
+    """Yield rows of the hospital's areas at the horizons after the first."""
+    grid, report = one.grid, one.report
+    measured = report.follow_up(grid) if grid is not None else None
+    if grid is None or measured is None:
+        return
+    for place in range(1, len(grid.horizons)):
+        area = areas_of(measured, place)
+        if np.isfinite(area.auc).all():
+            areas = {report.hospital: area}
+            yield from site_rows(SET, areas, report.models, report.min_cell, grid, place)
 
 
 def _participant(report: ValidationReport) -> dict[str, Any]:

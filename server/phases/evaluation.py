@@ -17,7 +17,7 @@ from common.dossier.disclosure import EVERYBODY, Disclosure, Phase, answers, sum
 from common.evaluation.calibration_curve import GRID
 from common.evaluation.canaries import DECODERS
 from common.evaluation.follow_up import RISK_GROUPS
-from common.evaluation.follow_up_findings import FollowUpFindings, first_areas, without_measures
+from common.evaluation.follow_up_findings import FollowUpFindings, areas_of, without_measures
 from common.evaluation.local import Evaluation, evaluate_rows
 from common.evaluation.roc import roc_points
 from common.evaluation.within_folds import within_folds
@@ -140,7 +140,7 @@ def _follow_up(
             if len(sites) == 1:
                 found[test.name] = told.get(sites[0], found[test.name])
             elif told:
-                areas[test.name] = {site: first_areas(one) for site, one in told.items()}
+                areas[test.name] = {site: areas_of(one) for site, one in told.items()}
     return EvaluationFindings(
         cutoffs=cutoffs,
         sets=(),

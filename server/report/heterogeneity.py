@@ -22,7 +22,7 @@ from server.report.schema import Results
 
 HETEROGENEITY_COLUMNS = (
     *("run", "set", "model", "hospitals", "auc", "ci_low", "ci_high"),
-    *("tau_logit", "i2", "prediction_low", "prediction_high"),
+    *("tau_logit", "i2", "prediction_low", "prediction_high", "horizon"),
 )
 
 
@@ -69,7 +69,7 @@ def summary_lines(
 def heterogeneity_rows(results: Results) -> Iterator[list[str | int | float | None]]:
     """Yield the values of `HETEROGENEITY_COLUMNS`, of every run, set and model."""
     ordered = sorted(results.site_performance, key=_about)
-    for (run, name, model), rows in groupby(ordered, key=_about):
+    for (run, name, model, horizon), rows in groupby(ordered, key=_about):
         if (summary := summary_of(rows)) is None:
             continue
         count, one = summary
@@ -77,11 +77,11 @@ def heterogeneity_rows(results: Results) -> Iterator[list[str | int | float | No
         reach: list[float | None] = [None, None]
         if count >= FEWEST_PREDICTED:
             reach = [_area(end) for end in (one.predicted_low, one.predicted_high)]
-        yield [run, name, model, count, *ends, one.tau, one.i2, *reach]
+        yield [run, name, model, count, *ends, one.tau, one.i2, *reach, horizon or None]
 
 
-def _about(row: SitePerformance) -> tuple[str, str, str]:
-    return row.run, row.set, row.model
+def _about(row: SitePerformance) -> tuple[str, str, str, float]:
+    return row.run, row.set, row.model, row.horizon or 0.0
 
 
 def _on_logit(row: SitePerformance | LeaveOneOut) -> tuple[float, float] | None:

@@ -133,7 +133,7 @@ class Performance(Record):
 class SitePerformance(Record):
     """One model on the part of a test set that one site holds; `method` says how it was made.
 
-    `se` is DeLong's standard error of the AUC.
+    `se` is DeLong's standard error of the AUC; `horizon` that of the area, of a time to event.
     """
 
     run: RunName
@@ -148,6 +148,7 @@ class SitePerformance(Record):
     ci_high: Share = None
     ci_method: AucMethod = ""
     method: str = ""
+    horizon: Number = None
 
 
 class LeaveOneOut(Record):

@@ -259,16 +259,8 @@ def evaluation_rows(
             joined = minimum > 1 and set(one.methods) == {one_site_method(minimum)}
             _measures(rows, one, one.evaluation, found.cutoffs, joined)
         rows["roc"] += [_roc(one, model, list(found.cutoffs)) for model in one.curves]
-    method = one_site_method(minimum)
     for subset, areas in found.site_areas.items():
-        rows["site_performance"] += [
-            {
-                **{"set": subset, "site": site, "model": model, **_area(area, i)},
-                **{"se": math.sqrt(area.covariance[i, i]), "method": method},
-            }
-            for site, area in areas.items()
-            for i, model in enumerate(found.cutoffs)
-        ]
+        rows["site_performance"] += site_rows(subset, areas, found.cutoffs, minimum, grid)
     rows["calibration_fits"] += site_fits(found.site_fits, tuple(found.cutoffs), minimum > 1)
     rows["strata"], rows["strata_tests"] = strata_rows(tuple(found.cutoffs), found.strata)
     rows["calibration_fits"] += level_fits(tuple(found.cutoffs), found.strata, minimum)
@@ -281,6 +273,29 @@ def evaluation_rows(
         {"site": site, **vars(note)} for site, notes in found.withheld.items() for note in notes
     ]
     return rows
+
+
+def site_rows(
+    subset: str,
+    areas: Mapping[str, DeLongResult],
+    models: Iterable[str],
+    minimum: int,
+    grid: FollowUp | None,
+    horizon: int = 0,
+) -> list[Row]:
+    """Return a row of each hospital's own area of each model, at a horizon where there are any."""
+    about: Row = {"set": subset, "method": one_site_method(minimum)}
+    if grid is not None:
+        about["horizon"] = grid.horizons[horizon]
+    return [
+        {
+            **about,
+            **{"site": site, "model": model, **_area(area, i)},
+            "se": math.sqrt(area.covariance[i, i]),
+        }
+        for site, area in areas.items()
+        for i, model in enumerate(models)
+    ]
 
 
 def _withheld_rows(one: SetFindings, cutoffs: Mapping[str, float], minimum: int) -> list[Row]:

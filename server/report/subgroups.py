@@ -11,6 +11,7 @@ from common.html.drawing import BLACK, LIGHT, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
 from server.report import words
+from server.report.follow_up import unit_of
 from server.report.heterogeneity import summary_lines
 from server.report.performance import interval_warnings
 from server.report.performance_records import SitePerformance, Stratum, StratumTest
@@ -164,23 +165,33 @@ def _paint(axes: Axes, rows: list[Stratum], shown: list[str]) -> None:
 
 
 def per_site_blocks(results: Results) -> list[Block]:
-    """Return the AUC of every model at each hospital, a table a test set."""
+    """Return the AUC of every model at each hospital, a table a test set and horizon."""
     rows = [row for row in results.site_performance if row.run == main_run(results)]
     shown = [model for model in models(results) if any(row.model == model for row in rows)]
     columns = ("Hospital", "Patients, with finding", *(MODELS[m].label for m in shown))
+    sites = {test.name: test.sites for test in results.study.test_sets}
+    everybody = tuple(one.name for one in results.study.sites)
     blocks = []
-    for one in results.study.test_sets:
-        own = [row for row in rows if row.set == one.name]
-        held = [site for site in one.sites if site in {row.site for row in own}]
-        if held:
-            lines = tuple(_line(site, [r for r in own if r.site == site], shown) for site in held)
-            lines += tuple(summary_lines(own, shown))
-            missing = [site for site in one.sites if site not in held]
-            key = f"site-{one.name}"
-            warnings = interval_warnings([(row.site, row) for row in own])
-            note = " ".join([*_sites_without(missing), *warnings])
-            blocks.append(Block(set_label(one.name), note, columns, lines, key))
+    for name, horizon in dict.fromkeys((row.set, row.horizon) for row in rows):
+        own = [row for row in rows if (row.set, row.horizon) == (name, horizon)]
+        # the summary of hospitals outside the study is of no declared set
+        members = sites.get(name, everybody)
+        held = [site for site in members if site in {row.site for row in own}]
+        lines = tuple(_line(site, [r for r in own if r.site == site], shown) for site in held)
+        lines += tuple(summary_lines(own, shown))
+        missing = [site for site in members if site not in held]
+        warnings = interval_warnings([(row.site, row) for row in own])
+        note = " ".join([*_sites_without(missing), *warnings])
+        key = f"site-{name}" if horizon is None else f"site-{name}-{horizon:g}"
+        blocks.append(Block(_title(results, name, horizon), note, columns, lines, key))
     return blocks
+
+
+def _title(results: Results, name: str, horizon: float | None) -> str:
+    """Return the title of a test set, with the horizon of its areas where there is one."""
+    if horizon is None:
+        return set_label(name)
+    return f"{set_label(name)}, at {horizon:g} {unit_of(results)}".strip()
 
 
 def _line(site: str, rows: list[SitePerformance], shown: list[str]) -> Line:

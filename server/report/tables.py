@@ -39,7 +39,7 @@ PERFORMANCE_COLUMNS = (
 )
 SITE_COLUMNS = (
     *("run", "set", "site", "model", "n", "positives", "auc", "ci_low", "ci_high", "method"),
-    "ci_method",
+    *("ci_method", "horizon"),
 )
 STRATA_COLUMNS = (
     *("run", "set", "model", "variable", "level"),

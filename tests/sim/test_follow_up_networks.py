@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from client.predict.pictures import integrated_gradients
 from client.store.run_files import RunTables
+from client.training.device import CPU
 from common.bundle.bundle import Bundle, read_files
 from common.masking import identity
+from common.networks.resnet import network_with
 from common.networks.size import network_size
 from common.study.model import Study, load_study
 from common.transforms.views import base_tables
@@ -119,6 +123,40 @@ def test_a_prediction_has_the_risks_of_the_evaluation(finished: Path) -> None:
         patient: pytest.approx(row.tolist(), abs=1e-6)
         for patient, row in zip(scores.patients, scores.values, strict=True)
     }
+
+
+def test_its_monai_bundle_gives_the_hazards_of_each_period_and_says_so(
+    finished: Path, study: Study, tmp_path: Path
+) -> None:
+    done = run_program("server", "monai", finished)
+    assert done.returncode == 0, done.stderr
+    folder = finished / "monai" / "dl3d"
+    bundle = Bundle.from_files(read_files(finished / "bundle"))
+    shape = (3, 1, *([study.dl3d.input_size] * 3))
+    crops = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    network = network_with(bundle.networks["dl3d"], "dl3d", study.dl3d, len(GRID["ends"])).eval()
+    with torch.no_grad():
+        _, logits = torch.jit.load(str(folder / "models" / "model.ts")).eval()(crops)
+        _, expected = network(crops)
+    assert logits.shape == (3, len(GRID["ends"]))
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+    about = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    said = about["network_data_format"]["outputs"]["pred"]
+    assert said["num_channels"] == len(said["channel_def"]) == len(GRID["ends"])
+    text = (folder / "docs" / "README.md").read_text(encoding="utf-8")
+    assert "first 2 periods" in text and "not calibrated" in text
+
+
+def test_a_saliency_map_adds_up_to_the_difference_in_the_cumulative_hazard(
+    finished: Path, study: Study
+) -> None:
+    bundle = Bundle.from_files(read_files(finished / "bundle"))
+    network = network_with(bundle.networks["dl3d"], "dl3d", study.dl3d, len(GRID["ends"]))
+    crop = np.random.default_rng(2).random((study.imaging.crop3d_size,) * 3, dtype=np.float32)
+    last = study.time_grid.last_periods[0]
+    found = integrated_gradients(network, crop, study.dl3d, CPU, steps=64, last=last)
+    assert found.explained == pytest.approx(1.0, abs=0.05)
+    assert np.isfinite(found.values).all() and np.ptp(found.values) > 0
 
 
 def test_the_manuscript_says_what_the_network_learned_from(finished: Path) -> None:

@@ -360,11 +360,14 @@ def test_the_coordinator_summarises_what_hospitals_send(
     assert rows["b", "clinical"]["harrell"] == found.harrell[0, 0]
     assert rows["d", "clinical"]["note"].startswith("withheld")
     with (tmp_path / "all" / "tables" / "heterogeneity.csv").open(encoding="utf-8") as file:
-        summary = {row["model"]: row for row in csv.DictReader(file)}
-    areas = [rows[name, "clinical"]["areas"][0]["auc"] for name in "abc"]
-    assert min(areas) < float(summary["clinical"]["auc"]) < max(areas)
+        summary = {(row["model"], row["horizon"]): row for row in csv.DictReader(file)}
+    for place, horizon in enumerate(("12.0", "24.0")):
+        areas = [rows[name, "clinical"]["areas"][place]["auc"] for name in "abc"]
+        assert min(areas) < float(summary["clinical", horizon]["auc"]) < max(areas)
     page = (tmp_path / "all" / "report" / "index.html").read_text(encoding="utf-8")
     assert "How long patients stay free of the event" in page
+    assert "External validation test set, at 24 months" in page
+    assert page.count("Mean over hospitals") == 2
 
 
 @pytest.mark.parametrize(

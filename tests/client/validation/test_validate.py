@@ -226,7 +226,8 @@ def test_five_hospitals_are_summarised_as_an_independent_random_effects_model_do
         mean, low, high = paule_mandel(*np.array(pairs).T)
         found = [float(row[name]) for name in ("auc", "ci_low", "ci_high")]
         np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.array([mean, low, high]))), atol=2e-4)
-    assert "external validation" in (tmp_path / "all" / "report" / "index.html").read_text()
+    page = (tmp_path / "all" / "report" / "index.html").read_text()
+    assert "external validation" in page and "Expected at a new hospital" in page
 
 
 def paule_mandel(y: Any, v: Any) -> tuple[float, float, float]:

@@ -77,6 +77,6 @@ def test_the_table_has_a_row_for_each_run_set_and_model(whole: Results) -> None:
     assert [line[:4] for line in found] == [
         ["federated", "external_1", model, 4] for model in ("clinical", "radiomics")
     ]
-    _, _, _, _, auc, low, high, _, i2, least, most = found[0]
+    _, _, _, _, auc, low, high, _, i2, least, most, _ = found[0]
     assert least < low < auc < high < most
     assert 0.0 <= i2 < 1.0
