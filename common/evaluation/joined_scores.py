@@ -7,6 +7,7 @@ number the patients tells no more of one of them than an honest one.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,16 @@ import scipy
 from common.evaluation.delong import exact
 from common.statistics.base import Float, Int, Rows
 from common.statistics.calibration import expit, logit
-from common.statistics.class_histogram import FIXED
+from common.statistics.class_histogram import FIXED, ClassHistogramResult
 from common.statistics.exact import complete
 from common.statistics.placements import DeLongResult
-from common.statistics.scores import THRESHOLDS
+from common.statistics.scores import (
+    BINS,
+    THRESHOLDS,
+    BinnedCalibrationResult,
+    ConfusionResult,
+    DecisionCountResult,
+)
 
 AREA_DECIMALS, CORRELATION_DECIMALS = 3, 2
 # with fewer quantiles of a model than these, the thresholds are its edges
@@ -130,6 +137,72 @@ def join_scores(rows: Rows, edges: Float, cutoffs: Float, minimum: int) -> Rows:
             held, ends = _cells(counts[label], first, told[label], minimum)
             values[order, column] = _places(held, ends, _bounds(inner), label)
     return replace(rows, values=values)
+
+
+def join_decision(
+    histogram: ClassHistogramResult,
+    bins: BinnedCalibrationResult,
+    cutoffs: Float,
+    confusion: ConfusionResult | None,
+    minimum: int,
+) -> DecisionCountResult:
+    """Return counts at the thresholds that follow from published ones and cells of `minimum`.
+
+    Counts of all hospitals at 99 thresholds show single patients, and whoever has the model and a
+    patient's values knows between which thresholds that patient's score lies. Here, cells are cut
+    where counts are published anyway, at bins of the calibration and at cut-offs, and in between as
+    in `join_scores`.
+
+    Parameters
+    ----------
+    histogram : as counted, of edges (k, cells + 1) from `score_edges`.
+    bins : of the same patients, NaN where withheld. cutoffs : (k,).
+    confusion : counts at the cut-offs (k,); None where those published are not of these cut-offs.
+
+    Examples
+    --------
+    >>> edges, counts = np.array([[0.0, 0.5, 1.0]]), np.array([[[4.0, 0.0], [1.0, 3.0]]])
+    >>> histogram = ClassHistogramResult(edges, counts, np.zeros((1, 2)))
+    >>> ten = np.full((1, 10), np.nan)
+    >>> bins = BinnedCalibrationResult(count=ten, probability=ten, positives=ten)
+    >>> at = ConfusionResult(*(np.array([n]) for n in (3.0, 4.0, 0.0, 1.0)))
+    >>> join_decision(histogram, bins, np.array([0.5]), at, 3).tp[0, [0, 49]]
+    array([4., 3.])
+    """
+    sizes = np.rint(histogram.counts.sum(axis=2)).astype(np.int64)
+    called = np.zeros((2, cutoffs.size, THRESHOLDS.size))
+    for column, cutoff in enumerate(cutoffs.tolist()):
+        edges, ends = histogram.edges[column, 1:-1], _shown_ends(bins.count[column])
+        upto = histogram.counts[column].cumsum(axis=1)[:, :-1]
+        inside = np.isin(edges, np.append(_edges(edges), ends))
+        inner, upto = edges[inside], upto[:, inside]
+        if confusion is not None and 0.0 < cutoff < 1.0:
+            below = np.stack([confusion.tn[column], confusion.fn[column]])
+            ends = np.append(ends, cutoff)
+            inner, place = np.unique(np.append(inner, cutoff), return_index=True)
+            upto = np.column_stack([upto, below])[:, place]
+        sides = [0, *(np.flatnonzero(np.isin(inner, ends)) + 1).tolist(), inner.size + 1]
+        for label in (0, 1):
+            whole = np.append(upto[label], sizes[column, label]).astype(np.int64)
+            counts = np.diff(whole, prepend=0)
+            cells = [
+                end
+                for low, high in itertools.pairwise(sides)
+                for end in _halved(counts, low, high, minimum)
+            ]
+            held = whole[np.array(cells) - 1].tolist()
+            scores = np.sort(_places(held, cells, _bounds(inner), label))
+            called[label, column] = scores.size - np.searchsorted(scores, THRESHOLDS)
+    n, positives = int(sizes[0].sum()), int(sizes[0, 1])
+    return DecisionCountResult(n=n, positives=positives, tp=called[1], fp=called[0])
+
+
+def _shown_ends(counts: Float) -> Float:
+    """Return ends between bins up to which, or from which on, all bins are shown."""
+    shown = np.isfinite(counts)
+    known = np.logical_and.accumulate(shown)[:-1]
+    known |= np.logical_and.accumulate(shown[::-1])[::-1][1:]
+    return THRESHOLDS[THRESHOLDS.size // BINS :: THRESHOLDS.size // BINS + 1][known]
 
 
 def group_scores(rows: Rows, edges: Float, minimum: int) -> Rows:

@@ -18,12 +18,13 @@ from common.evaluation.calibration_curve import GRID
 from common.evaluation.canaries import DECODERS
 from common.evaluation.follow_up import RISK_GROUPS
 from common.evaluation.follow_up_findings import FollowUpFindings, areas_of, without_measures
+from common.evaluation.joined_scores import join_decision
 from common.evaluation.local import Evaluation, evaluate_rows
 from common.evaluation.roc import roc_points
 from common.evaluation.within_folds import within_folds
 from common.messages.exchanges import EvaluateReply
 from common.statistics.base import Float, Rows
-from common.statistics.class_histogram import MOST_CELLS, score_edges
+from common.statistics.class_histogram import MOST_CELLS, ClassHistogram
 from common.statistics.fold_scores import FoldScores, FoldScoresResult
 from common.statistics.placements import DeLongResult
 from common.statistics.scores import BINS, THRESHOLDS, ConfusionResult
@@ -41,6 +42,7 @@ from server.phases.set_findings import (
     SetFindings,
     areas_of_parts,
     measured_at_one_site,
+    with_curves,
     withheld_set,
 )
 from server.phases.strata import cuts_asks, strata_asks, strata_cuts, strata_findings
@@ -265,6 +267,7 @@ def evaluate_training(
     labels: Float,
     cutoffs: Mapping[str, float],
     folds: Sequence[FoldScoresResult],
+    edges: Float,
     min_cell: int = 0,
     within: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> SetFindings:
@@ -276,7 +279,8 @@ def evaluate_training(
     ----------
     scores : (n, k) out-of-fold probabilities. labels : (n,).
     folds : scores of these models by fold, in the same order.
-    min_cell : fewest rows of a group of the calibration that is shown.
+    edges : (k, cells + 1), from `score_edges`.
+    min_cell : fewest rows of a cell that is shown; up to 1 shows all.
     within : by model, area of pairs of the same hospital and its variance, as far as known.
     """
     rows = Rows(
@@ -286,16 +290,17 @@ def evaluate_training(
         fold=np.zeros(len(labels), dtype=np.int64),
     )
     cuts = np.array([cutoffs[name] for name in names])
-    evaluation = evaluate_rows(rows, cuts, score_edges(np.zeros((len(names), 0))), min_cell)
-    return SetFindings(
-        subset="train",
-        patients=evaluation.delong.n,
-        positives=evaluation.delong.positives,
-        evaluation=judged_within_folds(evaluation, folds),
-        curves={name: roc_points(scores[:, i], labels) for i, name in enumerate(names)},
-        methods=(WITHIN_FOLDS,) * len(names),
-        within=dict(within),
+    evaluation = judged_within_folds(evaluate_rows(rows, cuts, edges, min_cell), folds)
+    found = with_curves("train", names, evaluation, (WITHIN_FOLDS,) * len(names))
+    if min_cell <= 1:
+        curves = {name: roc_points(scores[:, i], labels) for i, name in enumerate(names)}
+        return replace(found, curves=curves, within=dict(within))
+    asked = ClassHistogram(edges=edges)
+    # the counts at cut-offs are those of other cut-offs, one a fold
+    decision = join_decision(
+        asked.finalise(asked.from_rows(rows)), evaluation.calibration, cuts, None, min_cell
     )
+    return replace(found, evaluation=replace(evaluation, decision=decision), within=dict(within))
 
 
 def judged_within_folds(evaluation: Evaluation, folds: Sequence[FoldScoresResult]) -> Evaluation:

@@ -88,10 +88,11 @@ def decide_by_rows(federation: Federation, fitted: Mapping[str, FittedModel]) ->
     training: tuple[SetFindings, ...] = ()
     if rows is not UNREAD:
         table, minimum = np.column_stack(list(scores.values())), study.privacy.min_cell
+        edges = score_edges(quantiles)
         folds = [by_fold, *([] if stacker is None else [stacked])]
         within = areas_within(names, own_pairs)
         found = evaluate_training(
-            tuple(scores), table, rows.labels, cutoffs, folds, minimum, within
+            tuple(scores), table, rows.labels, cutoffs, folds, edges, minimum, within
         )
         training = (found,)
     return Decision(

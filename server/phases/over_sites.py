@@ -17,6 +17,7 @@ from common.evaluation.calibration_fit import (
     fit_sums,
     fit_unknown,
 )
+from common.evaluation.joined_scores import join_decision
 from common.evaluation.local import Evaluation, smooth_measures
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
@@ -113,11 +114,14 @@ def _evaluation_of(
     unknown = delong_unknown(decision.n, decision.positives, k), fit_unknown(k)
     delong, fit = unknown if area is None else area
     points = [Points.of_cells(histogram, column) for column in range(k)]
+    bins = without_small_bins(calibration, minimum)
+    if minimum > 1:
+        decision = join_decision(histogram, bins, cuts, confusion, minimum)
     return Evaluation(
         delong=delong,
         histogram=merge_classes(histogram, minimum),
         confusion=confusion,
-        calibration=without_small_bins(calibration, minimum),
+        calibration=bins,
         brier=brier,
         decision=decision,
         fit=fit,

@@ -162,7 +162,7 @@ def _thresholds(step: Step, one: _TestSet) -> None:
         brier = max(brier, abs(own["brier"] - brier_score_loss(label, scores[:, i])))
         curve = _row(found["decision_curve"], key)
         for threshold, value in zip(curve["thresholds"], curve["net_benefit"], strict=True):
-            if threshold > 0.5 and not one.several:
+            if threshold > 0.5:
                 continue  # one false positive there weighs as much as many patients
             called = scores[:, i] >= threshold
             odds = threshold / (1.0 - threshold)
@@ -172,7 +172,7 @@ def _thresholds(step: Step, one: _TestSet) -> None:
         called = scores[:, i] >= row["cutoff"]
         confusion = max(confusion, abs(row["correct"] - float((called == (label > 0.5)).sum())))
     step.add("Brier score", brier, at_most(EXACT if one.several else JOINED_BRIER))
-    step.add("net benefit", benefit, at_most(EXACT if one.several else JOINED_BENEFIT))
+    step.add("net benefit", benefit, at_most(JOINED_BENEFIT))
     step.add("patients called correctly", confusion, at_most(0 if one.several else JOINED_CORRECT))
 
 
