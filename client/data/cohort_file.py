@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from client.data.table_text import SAVE_AS, Fault, TableError, read_sheet
 from common.errors import InputError
 from common.study.model import Study
-from common.utils.text_file import difference, plain_text, read_as_stored
+from common.utils.text_file import difference, plain_text, read_as_stored, skeleton
 
 COLUMN = "confirmed"
 FRAME_OF_REFERENCE = "frame_of_reference"
@@ -102,17 +101,11 @@ def near_misses(frame: pd.DataFrame, known: Iterable[str]) -> list[Fault]:
     for name in known:
         if name in frame.columns:
             continue
-        near = next((o for o in map(str, frame.columns) if _letters(o) == _letters(name)), None)
+        near = next((o for o in map(str, frame.columns) if skeleton(o) == skeleton(name)), None)
         if near is not None:
             what = f"the column {near} is not read: {difference(near, name)}"
             found.append(Fault((), what, f"call it {name}, or give it a name quite different"))
     return found
-
-
-def _letters(name: str) -> str:
-    """Return the letters and digits of a name, normalised in case, width and form."""
-    folded = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(one for one in folded if one.isalnum())
 
 
 def repeated_ids(frame: pd.DataFrame) -> dict[str, list[int]]:

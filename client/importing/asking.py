@@ -12,7 +12,7 @@ from client.importing.pseudonyms import same_person
 from client.importing.survey import Survey
 from client.importing.table import known_values, unknown_codes, wanted_columns
 from common.study.model import Study
-from common.utils.text_file import nearest
+from common.utils.text_file import number, skeleton, spelt_alike
 
 Ask = Callable[[str, Sequence[str], str], str]
 """Asks a question with its possible answers and the most likely one; "" is an answer, too."""
@@ -42,7 +42,7 @@ def completed(
     for name in wanted_columns(study):
         if name in columns or name in constants:
             continue
-        likely = nearest(name, headings) or ""
+        likely = _only(one for one in headings if skeleton(one) == skeleton(name))
         fixed = tuple(f"={value}" for value in known_values(study, name))
         question = f"column of the table for {name}"
         question += f" (or {' or '.join(fixed)} for all rows)" if fixed else ""
@@ -56,9 +56,23 @@ def completed(
     for name, value in list(unknown_codes(frame, mapping, study)):
         known = known_values(study, name)
         question = f'"{value}" in the column {mapping.columns[name]} means for {name} (- = missing)'
-        said = ask(question, (*known, "-"), nearest(value, known) or "")
+        said = ask(question, (*known, "-"), _same_word(value, known))
         codes.setdefault(name, {})[value] = "" if said == "-" else said
     return mapping.model_copy(update={"codes": codes})
+
+
+def _same_word(value: str, known: Sequence[str]) -> str:
+    """Return the level that a code is spelt like, which who presses Enter takes; or none.
+
+    Likeness is not enough: "ano" is Czech for yes, and "inactive" is not "active". Numbers mean
+    what the hospital's own list of codes says.
+    """
+    return _only(k for k in known if spelt_alike(k, value)) if number(value) is None else ""
+
+
+def _only(fitting: Iterable[str]) -> str:
+    found = list(fitting)
+    return found[0] if len(found) == 1 else ""
 
 
 def _likely(frame: pd.DataFrame, found: Survey) -> tuple[str, Match]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime
@@ -13,19 +14,25 @@ from zipfile import ZipFile
 
 import openpyxl
 import pandas as pd
+from openpyxl.xml.functions import iterparse
 
+from client.check.screen import listed
 from client.data.cohort import SPLITS, names_scanners
 from client.data.cohort_file import parse_table, read_table
 from client.importing.mapping import ImportMapping
+from client.importing.units import differ_in_size
 from common.errors import InputError
 from common.study.model import Study
 from common.utils.bounded import MIB, in_words
-from common.utils.text_file import level_index
+from common.utils.text_file import level_index, number
 
 WORKBOOK = (".xlsx", ".xlsm")
 MOST_WORKBOOK = 64 * MIB
 """Bytes of all parts of a workbook, and cells and letters of its table."""
 _LABELS = ("0", "1")
+_IN_BRACKETS = re.compile(r"[(\[]([^()\[\]]+)[)\]]")
+_LITERAL = re.compile(r'"[^"]*"|\\.')
+"""Parts of a number format that are shown as they are."""
 
 
 def read_hospital_table(path: Path, sheet: str = "") -> pd.DataFrame:
@@ -33,11 +40,12 @@ def read_hospital_table(path: Path, sheet: str = "") -> pd.DataFrame:
 
     Parameters
     ----------
-    sheet : of a workbook; the first one unless given.
+    sheet : of a workbook; the first one that is not hidden unless given.
 
     Raises
     ------
-    InputError : no such file or sheet, or a workbook that cannot be read or is too large.
+    InputError : no such file or sheet, or a workbook that cannot be read, is too large, or shows
+        something else than it holds: hidden rows, merged cells, formulas without their values.
     TableError : as `read_table`.
     """
     if path.suffix.lower() not in WORKBOOK:
@@ -59,10 +67,12 @@ def _as_csv(path: Path, sheet: str) -> str:
             if sheet and sheet not in names:
                 remedy = f"sheet in import.toml is one of {', '.join(names)}"
                 raise InputError(f"no sheet {sheet}", where=str(path), remedy=remedy)
-            chosen = book[sheet or names[0]]
+            shown = [one.title for one in book.worksheets if one.sheet_state == "visible"]
+            chosen = book[sheet or (shown or names)[0]]
+            _check_shown(path, chosen._worksheet_path)
             # what a file says of its size would fill every row up to its last column
             chosen.reset_dimensions()
-            return plain_csv(_texts_of(chosen.iter_rows(values_only=True), path))
+            return plain_csv(_texts_of(chosen.iter_rows(), path))
     except InputError:
         raise
     except Exception as error:  # whatever its readers of zip, XML and cells raise
@@ -73,17 +83,56 @@ def _as_csv(path: Path, sheet: str) -> str:
         ) from None
 
 
+def _check_shown(path: Path, part: str) -> None:
+    """Refuse a sheet whose cells say something else to a program than to who looks at them."""
+    hidden, merged, empty = [], [], []
+    with ZipFile(path) as file, file.open(part) as sheet:
+        for _, element in iterparse(sheet):
+            name = element.tag.rpartition("}")[2]
+            if name == "c" and _lacks_value(element):
+                empty.append(element.get("r") or "")
+            elif name == "mergeCell":
+                merged.append(element.get("ref") or "")
+            elif name == "row":
+                filled = any(len(cell) for cell in element)
+                if filled and element.get("hidden") in ("1", "true"):
+                    hidden.append(element.get("r") or "")
+                element.clear()
+    remedies = {
+        "hidden rows": (hidden, "show them, and delete those that are no patients of the study"),
+        "merged cells": (merged, "part them, and write the value into each: only the first has it"),
+        "formulas without values": (empty, "open it in a spreadsheet program, and save it anew"),
+    }
+    for what, (places, remedy) in remedies.items():
+        if places:
+            raise InputError(what, where=f"{path} {listed(places)}", remedy=remedy)
+
+
+def _lacks_value(cell: Any) -> bool:
+    """Return whether a cell has a formula and no value; an empty text is one."""
+    parts = {part.tag.rpartition("}")[2]: part.text for part in cell}
+    return "f" in parts and not parts.get("v") and cell.get("t") != "str"
+
+
 def _texts_of(rows: Iterable[Sequence[Any]], path: Path) -> Iterator[list[str]]:
     """Yield the texts of each row, as wide as the first; InputError beyond `MOST_WORKBOOK`."""
     size = width = 0
     for row in rows:
-        texts = [_text(cell) for cell in row]
+        texts = [_shown(cell) for cell in row]
         width = width or len(texts)
         texts += [""] * (width - len(texts))
         size += len(texts) + sum(map(len, texts))
         if size > MOST_WORKBOOK:
             _refuse_size(path)
         yield texts
+
+
+def _shown(cell: Any) -> str:
+    """Return a cell's text, a percentage with its sign: what is stored is its hundredth."""
+    number = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
+    if number and "%" in _LITERAL.sub("", cell.number_format or ""):
+        return f"{cell.value * 100:.12g}%"
+    return _text(cell.value)
 
 
 def _refuse_size(path: Path) -> NoReturn:
@@ -132,15 +181,34 @@ def known_values(study: Study, name: str) -> tuple[str, ...]:
 def unknown_codes(
     frame: pd.DataFrame, mapping: ImportMapping, study: Study
 ) -> Iterator[tuple[str, str]]:
-    """Yield column and code of all values that the study does not know yet."""
+    """Yield column and code of all values whose meaning nobody has said yet.
+
+    A number that the study knows means the same only in a column without codes of its own: where 2
+    is a yes, 1 is most likely a no.
+    """
     missing = {column.name: column.missing for column in study.clinical}
     for name, column in mapping.columns.items():
         known = known_values(study, name)
-        for value in dict.fromkeys(frame[column]) if known else ():
-            said = decoded(name, str(value), mapping)
-            expected = (*known, *missing.get(name, ()))
-            if said != "" and level_index(said, expected) is None:
-                yield name, str(value)
+        values = [str(value) for value in dict.fromkeys(frame[column]) if value] if known else []
+        expected = (*known, *missing.get(name, ()))
+        strange = [v for v in values if level_index(decoded(name, v, mapping), expected) is None]
+        strange = [v for v in strange if decoded(name, v, mapping)]
+        own = any(number(v) is not None for v in strange) or _has_own_numbers(
+            mapping.codes.get(name, {})
+        )
+        for value in values:
+            if value in strange or (own and _is_open_number(value, name, mapping)):
+                yield name, value
+
+
+def _has_own_numbers(codes: Mapping[str, str]) -> bool:
+    """Return whether a number stands for a value of another name."""
+    return any(said and number(code) is not None and said != code for code, said in codes.items())
+
+
+def _is_open_number(value: str, name: str, mapping: ImportMapping) -> bool:
+    codes = tuple(mapping.codes.get(name, {}))
+    return number(value) is not None and level_index(value, codes) is None
 
 
 def decoded(name: str, value: str, mapping: ImportMapping) -> str:
@@ -157,7 +225,8 @@ def cohort_rows(
 
     Raises
     ------
-    InputError : a column is not mapped, or not in the table.
+    InputError : a column is not mapped, or not in the table; its heading names another unit; its
+        codes are its own, and nothing says what one of them means.
     """
     wanted = wanted_columns(study)
     for name in wanted:
@@ -172,11 +241,39 @@ def cohort_rows(
                 remedy=f'write {name} = "..." into [columns] or [constants], or answer the question'
                 f" without --yes; the table has {', '.join(map(str, frame.columns))}",
             )
+    _check_units(mapping, study)
+    _check_codes(frame, mapping, study)
     more = ["scanner"] if names_scanners(study) and "scanner" in mapping.columns else []
     return {
         position: {name: _value(name, row, mapping) for name in [*wanted, *more]}
         for position, row in zip(frame.index, frame.to_dict("records"), strict=True)
     }
+
+
+def _check_units(mapping: ImportMapping, study: Study) -> None:
+    """Refuse a heading such as "Hb (g/l)" for a column that the study has in g/dl."""
+    for column in study.clinical:
+        heading = mapping.columns.get(column.name, "")
+        for said in _IN_BRACKETS.findall(heading) if column.kind == "continuous" else ():
+            if differ_in_size(said, column.unit):
+                raise InputError(
+                    f"the column {heading} is in {said}, the study's {column.name} in"
+                    f" {column.unit}",
+                    where="the table's heading",
+                    remedy=f"give the values in {column.unit}, and call the column so",
+                )
+
+
+def _check_codes(frame: pd.DataFrame, mapping: ImportMapping, study: Study) -> None:
+    """Refuse numbers that the study knows in a column where numbers mean something else."""
+    for name, value in unknown_codes(frame, mapping, study):
+        if level_index(value, known_values(study, name)) is not None:
+            raise InputError(
+                f"the column {mapping.columns[name]} has codes of its own, and nothing says what"
+                f' "{value}" means in it',
+                where=f"import.toml [codes.{name}]",
+                remedy='write there what each number of the column means; "" is a missing value',
+            )
 
 
 def _value(name: str, row: Mapping[Any, Any], mapping: ImportMapping) -> str:

@@ -101,13 +101,40 @@ def nearest(text: str, others: Iterable[str]) -> str | None:
     A name that differs only in letter case, spaces or the form of its letters comes first.
     """
     names = list(others)
-    same = [name for name in names if _skeleton(name) == _skeleton(text)]
+    same = [name for name in names if skeleton(name) == skeleton(text)]
     same += [name for name in names if may_be_drawn_alike(name, text)]
     if same:
         return same[0]
-    by_skeleton = {_skeleton(name): name for name in reversed(names)}
-    close = difflib.get_close_matches(_skeleton(text), by_skeleton, 1, _ALIKE_ENOUGH)
+    by_skeleton = {skeleton(name): name for name in reversed(names)}
+    close = difflib.get_close_matches(skeleton(text), by_skeleton, 1, _ALIKE_ENOUGH)
     return by_skeleton[close[0]] if close else None
+
+
+def skeleton(text: str) -> str:
+    """Reduce a name to the part it shares with names easily taken for it.
+
+    Examples
+    --------
+    >>> skeleton("Age at CT") == skeleton("age_at_ct"), skeleton("HPV+") == skeleton("HPV-")
+    (True, True)
+    """
+    folded = unicodedata.normalize("NFKC", plain_text(text)).casefold()
+    return "".join(one for one in folded if one.isalnum()) or folded
+
+
+def spelt_alike(a: str, b: str) -> bool:
+    """Return whether texts differ only in letter case, spaces or the form of their letters.
+
+    Examples
+    --------
+    >>> spelt_alike("T 4a", "t4A"), spelt_alike("HPV+", "HPV-"), spelt_alike("-1", "1")
+    (True, False, False)
+    """
+    one, other = (
+        "".join(unicodedata.normalize("NFKC", plain_text(text)).casefold().split())
+        for text in (a, b)
+    )
+    return one == other
 
 
 def may_be_drawn_alike(a: str, b: str) -> bool:
@@ -164,12 +191,6 @@ def _first_difference(a: str, b: str) -> str:
         if tag == "insert":
             return f"the first lacks {_named(b[j])}"
     raise ValueError("the texts are the same")
-
-
-def _skeleton(text: str) -> str:
-    """Reduce a name to the part it shares with names easily taken for it."""
-    folded = unicodedata.normalize("NFKC", plain_text(text)).casefold()
-    return "".join(one for one in folded if one.isalnum()) or folded
 
 
 def _is_space(one: str) -> bool:

@@ -72,3 +72,36 @@ def test_a_complete_mapping_is_not_asked_about(found: Survey, frame: pd.DataFram
         raise AssertionError(question)
 
     assert completed(made, frame, found, study(), never) == made
+
+
+@pytest.mark.parametrize(
+    ("code", "levels"),
+    [
+        ("ano", ("no", "yes")),
+        ("-1", ("0", "1")),
+        ("1", ("no", "1")),
+        ("inactive", ("active", "dormant")),
+        ("HPV\u2212", ("HPV+", "HPV-")),
+    ],
+)
+def test_no_meaning_is_offered_that_a_person_would_have_to_correct(
+    found: Survey, code: str, levels: tuple[str, str]
+) -> None:
+    frame = pd.DataFrame([["x", code], ["y", "7"]], columns=["id", "state"], dtype=object)
+    given = ImportMapping(id="id", columns={"state": "state"}, constants={"split": "train"})
+    given = given.model_copy(update={"constants": {"split": "train", "label": "1"}})
+    who = Person()
+    wanted = builders.study(clinical=[builders.levels("state", *levels)])
+    completed(given, frame, found, wanted, who)
+    offered = [likely for question, likely in who.asked if question.startswith(f'"{code}"')]
+    assert offered == [""]
+
+
+def test_a_level_that_is_spelt_otherwise_is_offered(found: Survey) -> None:
+    frame = pd.DataFrame([["x", "Male "], ["y", "FEMALE"]], columns=["id", "sex"], dtype=object)
+    constants = {"split": "train", "label": "1", "age": "1"}
+    given = ImportMapping(id="id", columns={"sex": "sex"}, constants=constants)
+    who = Person()
+    assert completed(given, frame, found, study(), who).codes == {
+        "sex": {"Male ": "male", "FEMALE": "female"}
+    }

@@ -48,7 +48,7 @@ def test_cells_are_what_a_person_would_type(tmp_path: Path) -> None:
     rows = [
         ["id", "whole", "part", "day", "time", "text", "flag", "empty"],
         ["7", 61.0, 0.25, datetime(2020, 1, 2), datetime(2020, 1, 2, 3, 4), "a\nb", True, None],
-        ["8", 12, -1.5, date(2020, 1, 2), "", "+", False, "=1+1"],
+        ["8", 12, -1.5, date(2020, 1, 2), "", "+", False, None],
     ]
     frame = read_hospital_table(workbook(tmp_path / "t.xlsx", rows), "patients")
     assert frame.iloc[0].tolist() == [
@@ -201,3 +201,94 @@ def test_rows_may_end_before_the_last_column(tmp_path: Path) -> None:
         ["7", "", ""],
         ["8", "3", "+"],
     ]
+
+
+def test_a_percentage_keeps_its_sign(tmp_path: Path) -> None:
+    """A spreadsheet shows 45% and stores 0.45, which the study would take for the number."""
+    path = workbook(tmp_path / "t.xlsx", [["id", "share", "plain"], ["7", 0.07, 0.07]])
+    book = openpyxl.load_workbook(path)
+    book["patients"]["B2"].number_format = "0.0%"
+    book["patients"]["C2"].number_format = '0.00" of 100%"'
+    book.save(path)
+    assert read_hospital_table(path, "patients").iloc[0].tolist() == ["7", "7%", "0.07"]
+
+
+@pytest.mark.parametrize("fault", ["hidden rows", "merged cells", "formulas without values"])
+def test_a_sheet_that_shows_something_else_than_it_holds_is_refused(
+    fault: str, tmp_path: Path
+) -> None:
+    rows = [["id", "age", "site"], ["7", 61, "A"], ["8", 62, None], ["9", 63, "B"]]
+    path = workbook(tmp_path / "t.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    sheet = book["patients"]
+    sheet.row_dimensions[9].hidden = True  # nothing is in it
+    if fault == "hidden rows":
+        sheet.row_dimensions[3].hidden = True
+    elif fault == "merged cells":
+        sheet.merge_cells("C2:C3")
+    else:
+        sheet["B3"] = "=2026-1964"
+    book.save(path)
+    with pytest.raises(InputError, match=fault) as said:
+        read_hospital_table(path, "patients")
+    assert said.value.where.split()[-1] in ("3", "C2:C3", "B3")
+
+
+def test_a_formula_whose_value_is_an_empty_text_is_an_empty_cell(tmp_path: Path) -> None:
+    formula = b'<c r="B2" t="str"><f>IF(1,"","")</f><v></v></c>'
+    plain = b'<c r="B2" t="n"><v>61</v></c>'
+    path = altered(tmp_path / "t.xlsx", lambda _, part: part.replace(plain, formula))
+    assert read_hospital_table(path, "patients").iloc[0].tolist() == ["7", ""]
+
+
+def test_a_hidden_sheet_is_read_only_by_its_name(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "t.xlsx", [["id"], ["7"]])
+    book = openpyxl.load_workbook(path)
+    book["notes"].append(["old"])
+    book["notes"].append(["1"])
+    book["notes"].sheet_state = "hidden"
+    book.active = 1
+    book.save(path)
+    assert list(read_hospital_table(path).columns) == ["id"]
+    assert list(read_hospital_table(path, "notes").columns) == ["old"]
+
+
+def coded(tmp_path: Path, cells: str, **codes: str) -> tuple[object, ImportMapping]:
+    """Return a table with one column for the label, and its mapping."""
+    (tmp_path / "t.csv").write_text("id,pn\n" + "".join(f"{n},{c}\n" for n, c in enumerate(cells)))
+    given = ImportMapping(columns={"label": "pn"}, codes={"label": codes} if codes else {})
+    return read_hospital_table(tmp_path / "t.csv"), given
+
+
+def test_a_known_number_is_asked_about_where_another_number_is_unknown(tmp_path: Path) -> None:
+    """The number 1 is a no where 2 is a yes: both would be the study's 1."""
+    frame, mapping = coded(tmp_path, "1212")
+    assert list(unknown_codes(frame, mapping, study())) == [("label", "1"), ("label", "2")]
+    frame, mapping = coded(tmp_path, "1212", **{"2": "1"})
+    assert list(unknown_codes(frame, mapping, study())) == [("label", "1")]
+    frame, mapping = coded(tmp_path, "1212", **{"1": "0", "2": "1"})
+    assert list(unknown_codes(frame, mapping, study())) == []
+
+
+@pytest.mark.parametrize("codes", [{}, {"2": "1"}])
+def test_rows_are_not_taken_by_half_a_list_of_codes(tmp_path: Path, codes: dict[str, str]) -> None:
+    frame, mapping = coded(tmp_path, "12", **codes)
+    rest = {"constants": {"split": "train", "age": "1", "hpv": "+"}}
+    with pytest.raises(InputError, match=r'pn has codes of its own.*"1" means'):
+        cohort_rows(frame, mapping.model_copy(update=rest), study())
+
+
+@pytest.mark.parametrize(
+    ("heading", "fits"),
+    [("Alter (years)", True), ("age [months]", False), ("age (at CT)", True), ("age", True)],
+)
+def test_a_heading_in_another_unit_is_refused(tmp_path: Path, heading: str, fits: bool) -> None:
+    (tmp_path / "t.csv").write_text(f"id,{heading}\n1,61\n")
+    constants = {"split": "train", "label": "1", "hpv": "+"}
+    mapping = ImportMapping(columns={"age": heading}, constants=constants)
+    frame = read_hospital_table(tmp_path / "t.csv")
+    if fits:
+        assert cohort_rows(frame, mapping, study())[0]["age"] == "61"
+        return
+    with pytest.raises(InputError, match="is in months, the study's age in years"):
+        cohort_rows(frame, mapping, study())
