@@ -117,7 +117,7 @@ class Tally:
         upto = np.rint(np.cumsum(counts, axis=1))
         all_below = np.concatenate([self.below, upto[:, :-1][:, inner]], axis=1)
         merged, first = np.unique(all_edges, return_index=True)
-        # joined cells of one hospital move between questions, but true counts never decrease
+        # a few patients of one hospital are in the middle of whatever is asked
         below = np.maximum.accumulate(all_below[:, first], axis=1)
         return Tally(merged, below, upto[:, -1], self.decimals)
 

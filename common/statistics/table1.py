@@ -7,12 +7,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from common.evaluation.joined_scores import joined_ranks
 from common.evaluation.suppression import suppress
 from common.messages.plain import plain
 from common.statistics.base import Float, Rows, Sums
 from common.statistics.counts import LevelCounts
 from common.statistics.exact import DIGITS, exact_column_sums, from_digits, matches
-from common.statistics.histogram import Histogram, HistogramResult
+from common.statistics.histogram import Histogram, HistogramResult, cell_counts
 
 
 @plain
@@ -163,36 +164,52 @@ class ProtectedLevelCounts:
         return ProtectedCountResult(counts=sums["counts"], hidden=sums["hidden"] > 0.5)
 
 
-def join_small(counts: Float, minimum: int) -> Float:
-    """Join neighbouring cells, left to right, until each join holds `minimum` rows.
+def averaged(values: Float, minimum: int) -> Float:
+    """Replace each value by the mean of a group of at least `minimum` neighbouring ones.
 
-    All rows of a join are counted in the cell that holds its middle row, so a cell holds none or at
-    least `minimum` rows; fewer rows than that in all are counted in the middle cell.
+    A value that `minimum` share stays, and takes in fewer that lie between it and the next such.
+
+    Parameters
+    ----------
+    values : (n,), finite.
+
+    References
+    ----------
+    Microaggregation: Domingo-Ferrer and Mateo-Sanz 2002, IEEE TKDE 14:189-201.
+
+    Examples
+    --------
+    >>> averaged(np.array([7.0, 1.0, 2.0, 9.0, 3.0, 8.0]), 3)
+    array([8., 2., 2., 8., 2., 8.])
     """
-    joined = np.zeros(counts.size)
-    ends = np.cumsum(counts)
-    total = float(ends[-1])
-    if total < minimum:
-        joined[counts.size // 2] = total
-        return joined
-    done = 0.0
-    while done < total:
-        end = float(ends[np.searchsorted(ends, min(done + max(minimum, 1), total))])
-        # the remainder must not be small either
-        end = total if total - end < minimum else end
-        joined[np.searchsorted(ends, (done + end) / 2.0)] += end - done
-        done = end
-    return joined
+    if minimum <= 1:
+        return values
+    known, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    shared, found = known[times >= minimum], values.copy()
+    below = np.searchsorted(shared, values, side="right")
+    alone = times[place] < minimum
+    for run in np.unique(below[alone]).tolist():
+        own = np.flatnonzero(alone & (below == run))
+        if own.size < minimum and shared.size:
+            found[own] = shared[max(run - 1, 0)]
+            continue
+        group = joined_ranks(values[own, None], minimum)[:, 0].astype(np.int64)
+        found[own] = (np.bincount(group, weights=values[own]) / np.bincount(group))[group]
+    return found
 
 
 @plain
 class JoinedHistogram:
     """Histogram of a set that one site holds alone: no cell with few rows leaves it.
 
+    Rows are counted where the mean of their group lies. Cells joined with their neighbours would
+    have to say where a join begins, ends or has its middle, which is where a row is; and in finer
+    cells, asked for later, other rows.
+
     Parameters
     ----------
     edges : (p, cells + 1), not decreasing; end cells reach to infinity.
-    minimum : fewest rows of a cell, see `join_small`.
+    minimum : fewest rows of a group, see `averaged`; fewer rows in all are in the middle cell.
 
     Examples
     --------
@@ -210,12 +227,12 @@ class JoinedHistogram:
     step: ClassVar[dict[str, float]] = {"counts": 0.5}
     tally: ClassVar[dict[str, str]] = {"counts": "cells"}
     about: ClassVar[str] = (
-        "The same for a set that one hospital holds alone, with small cells joined before they"
-        " leave."
+        "The same for a set that one hospital holds alone: patients with neighbouring values are"
+        " counted together, at their mean."
     )
     attack: ClassVar[str] = (
-        "It is that hospital's own table, in the clear. No cell holds few patients, unless the"
-        " whole set does."
+        "It is that hospital's own table, in the clear. A cell shows the mean of a few patients'"
+        " values and nobody's own, unless the whole set has few patients."
     )
     axes: ClassVar[dict[str, tuple[str, ...]]] = {"counts": ("columns", "cells")}
     alone: ClassVar[bool] = True
@@ -226,12 +243,15 @@ class JoinedHistogram:
 
     def from_rows(self, rows: Rows) -> Sums:
         """Return the site's joined counts."""
-        counts = Histogram(edges=self.edges).from_rows(rows)["counts"]
-        return {
-            "counts": np.array([join_small(own, self.minimum) for own in counts]).reshape(
-                counts.shape
-            )
-        }
+        matches(self.edges, rows, "edges")
+        counts = np.zeros(self.shapes(rows.p)["counts"])
+        for column, own in enumerate(rows.values.T):
+            present = own[np.isfinite(own)]
+            if 0 < present.size < self.minimum:
+                counts[column, counts.shape[1] // 2] = present.size
+            else:
+                counts[column] = cell_counts(averaged(present, self.minimum), self.edges[column])
+        return {"counts": counts}
 
     def finalise(self, sums: Sums) -> HistogramResult:
         """Return the joined counts."""

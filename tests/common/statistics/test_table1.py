@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from common.statistics.table1 import (
     GroupSums,
+    JoinedHistogram,
     ProtectedLevelCounts,
-    join_small,
+    averaged,
 )
 
 
@@ -43,20 +44,26 @@ def test_a_site_alone_sends_no_small_cell_and_marks_those_it_withholds(rows: Any
 
 
 @given(
-    counts=st.lists(st.integers(0, 6), min_size=1, max_size=30),
+    values=st.lists(st.integers(0, 6), min_size=1, max_size=30),
     minimum=st.integers(2, 8),
 )
 @settings(max_examples=200)
-def test_joined_cells_are_never_small_and_keep_all_rows(counts: list[int], minimum: int) -> None:
-    before = np.array(counts, dtype=np.float64)
-    after = join_small(before, minimum)
-    assert after.sum() == before.sum()
-    if before.sum() >= minimum:
-        assert ((after == 0) | (after >= minimum)).all()
+def test_averaged_values_are_never_those_of_few_and_keep_their_order(
+    values: list[int], minimum: int
+) -> None:
+    before = np.array(values, dtype=np.float64)
+    after = averaged(before, minimum)
+    assert (np.diff(after[np.argsort(before, kind="stable")]) >= 0).all()
+    if before.size >= minimum:
+        assert np.unique(after, return_counts=True)[1].min() >= minimum
 
 
-def test_cells_that_are_large_enough_stay_as_they_are() -> None:
-    counts = np.array([5.0, 0.0, 9.0, 5.0])
-    np.testing.assert_array_equal(join_small(counts, 5), counts)
-    few = np.array([1.0, 0.0, 0.0, 0.0, 1.0])
-    assert join_small(few, 3).tolist() == [0, 0, 2, 0, 0]
+def test_values_that_enough_patients_share_stay_as_they_are() -> None:
+    values = np.repeat([0.0, 2.5, 8.0, 9.0], [5, 7, 1, 6])
+    np.testing.assert_array_equal(averaged(values, 5), np.repeat([0.0, 2.5, 9.0], [5, 8, 6]))
+
+
+def test_few_patients_are_counted_in_the_middle_wherever_they_are(rows: Any) -> None:
+    edges = np.array([[-np.inf, 1.0, 2.0, np.inf]])
+    statistic = JoinedHistogram(edges=edges, minimum=3)
+    assert statistic.from_rows(rows([[0.0], [5.0]]))["counts"].tolist() == [[0, 2, 0]]
