@@ -19,10 +19,13 @@ from common.utils.console import ProgressBar, consoles
 from common.utils.durable import make_folder, write_durably
 
 if TYPE_CHECKING:
+    from client.validation.measure import Validation
     from common.messages.validation import ValidationReport
 
 console, screen = consoles()
 KEY_FILE = "validation-key.pem"
+MEMORY = "earlier"
+NotSent = Annotated[bool, typer.Option(help="no earlier file of this hospital was sent")]
 
 
 def validate(
@@ -40,6 +43,7 @@ def validate(
     exclude_bad_patients: Annotated[
         bool, typer.Option(help="go on without patients whose data cannot be used")
     ] = False,
+    not_sent: NotSent = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1")] = "auto",
     workers: Workers = 1,
     cache: Cache = None,
@@ -48,9 +52,8 @@ def validate(
 
     The hospital need not be in the study. BUNDLE is used only if the
     coordinator signed it: give --coordinator-key or --site. OUT gets a page
-    for this hospital (exact measures) and validation.json, a small signed file
-    that it may send: measures from cells of several patients, by the stricter
-    of the study's thresholds and those of site.toml. Nothing is sent.
+    for this hospital (exact measures) and validation.json, a signed file that
+    it may send: measures from cells of several patients. Nothing is sent.
 
     \b
     fedlnm-site validate bundle --cohort cohort.csv --hospital qilu \\
@@ -71,16 +74,16 @@ def validate(
     opened = verify.open_bundle(bundle, key)
     models = measure.usable_models(opened, model or [])
     cases, problems, warnings = read_cases(cohort, opened.study)
-    patients = [case.patient_id for case in cases]
-    outcomes = measure.read_outcomes(cohort, patients, opened.study)
+    outcomes = measure.read_outcomes(cohort, [one.patient_id for one in cases], opened.study)
     machine = Machine(device, workers, cache)
-    with ProgressBar(screen) as progress:
-        outcome, _ = predict_all(opened, cases, machine, problems, warnings, progress)
+    with ProgressBar(screen) as bar:
+        outcome, _ = predict_all(opened, cases, machine, problems, warnings, bar)
     for text in outcome.warnings:
         screen.emit(text)
     privacy, name, private = _own(opened.study, site, hospital, out)
     found = measure.validate(opened, outcome, outcomes, models, privacy, name)
     _show_left_out(found.left_out, cohort, go_on=exclude_bad_patients)
+    _remember(found, _memory(site, out), opened.study, not_sent=not_sent)
     report = measure.signed(found.report, private)
     page = write_page(found, report, out, opened.study.follow_up)
     write_durably(out / FILE, report.to_bytes())
@@ -125,6 +128,24 @@ def _own(
     private = identity.generate()
     identity.save(private, path)
     return study.privacy, hospital, private
+
+
+def _memory(site: Path | None, out: Path) -> Path:
+    """Return the folder that remembers whom earlier files were about."""
+    if site is None:
+        return out / MEMORY
+    return load_site(site / "site.toml" if site.is_dir() else site).work
+
+
+def _remember(found: Validation, memory: Path, study: Study, *, not_sent: bool) -> None:
+    """Refuse to say nearly the same of nearly the same patients again."""
+    if found.report.measures is None:
+        return
+    from client.store.validations import Validations
+
+    known = Validations(memory, study)
+    known.check(found.patients, not_sent=not_sent)
+    known.keep(found.patients)
 
 
 def _said(withheld: tuple[str, ...], patients: int) -> list[str]:

@@ -88,6 +88,7 @@ _Made = Literal[
     "start",
     "absence",
     "consent",
+    "validation",
 ]
 Kind = _Key | _Content | _Derived | _Step | _Made
 REFUSED = "refused"

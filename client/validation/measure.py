@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.data.cohort import Patient
 from client.data.cohort_file import read_table, row_number
 from client.data.tables import clinical_table
 from client.predict.predicting import Outcome
@@ -40,7 +41,7 @@ class Validation:
 
     Parameters
     ----------
-    rows : probabilities of the models that were used, and outcomes.
+    rows : probabilities of the models that were used, and outcomes. patients : they are about.
     exact : measures for the hospital's own eyes, of a time to event where the study has one.
     deciding : lowest and highest threshold at which one would decide, of the study.
     left_out : ids of patients who could not be used, and why.
@@ -48,6 +49,7 @@ class Validation:
     """
 
     rows: Rows
+    patients: tuple[Patient, ...]
     exact: Evaluation | FollowUpFindings
     deciding: tuple[float, float]
     left_out: Mapping[str, str]
@@ -155,7 +157,13 @@ def validate(
         case_mix=() if refusals else case_mix(opened, kept, privacy),
         software=outcome.software,
     )
-    return Validation(rows, exact, study.analysis.thresholds, left_out, report)
+    patients = tuple(_as_followed(one, outcomes) for one in kept)
+    return Validation(rows, patients, exact, study.analysis.thresholds, left_out, report)
+
+
+def _as_followed(one: Prediction, outcomes: Mapping[str, Followed]) -> Patient:
+    label, period = outcomes[one.case.patient_id]
+    return replace(as_patient(one.case), label=label, period=period)
 
 
 def _measured(

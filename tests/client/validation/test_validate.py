@@ -126,6 +126,31 @@ def test_two_calls_sign_with_one_key(run: Path, sent: Path, tabular_master: Path
     assert second.signature == first.signature  # the same patients give the same file
 
 
+def test_a_second_file_over_nearly_the_same_patients_is_not_made_once_one_was_sent(
+    run: Path, tabular_master: Path, tmp_path: Path
+) -> None:
+    whole = cohort_of(tabular_master / "c", tmp_path / "all")
+    lines = whole.read_text(encoding="utf-8").splitlines(keepends=True)
+    fewer = tmp_path / "cohort.csv"
+    names = lines[0].strip().split(",")
+    table = [dict(zip(names, line.strip().split(","), strict=True)) for line in lines]
+    gone = next(at for at in range(len(lines) - 1, 0, -1) if table[at]["age"])
+    fewer.write_text("".join(lines[:gone] + lines[gone + 1 :]), encoding="utf-8")
+    assert call(run, whole, tmp_path / "out").returncode == 0
+    first = (tmp_path / "out" / "validation.json").read_bytes()
+    ended = call(run, fewer, tmp_path / "out")
+    assert ended.returncode == 1 and "--not-sent" in ended.stderr
+    assert (tmp_path / "out" / "validation.json").read_bytes() == first
+    assert call(run, fewer, tmp_path / "out", "--not-sent").returncode == 0
+    both = [json.loads(first), json.loads((tmp_path / "out" / "validation.json").read_bytes())]
+    age = next(i for i, one in enumerate(both[0]["case_mix"]) if one["column"] == "age")
+    mix = [one["case_mix"][age] for one in both]
+    missing = sum(not row["age"] for row in table[1:])
+    first_n, second_n = (one["patients"] - missing for one in both)
+    found = mix[0]["mean"] * first_n - mix[1]["mean"] * second_n
+    assert found == pytest.approx(float(table[gone]["age"]))  # what both would show
+
+
 def test_of_too_few_patients_the_file_says_nothing_but_that(
     run: Path, tabular_master: Path, tmp_path: Path
 ) -> None:
