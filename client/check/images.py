@@ -322,6 +322,10 @@ def _remarks(seen: Look) -> Iterator[Remark]:
     yield from geometry(seen.image)
     in_hounsfield = tuple(units(seen.image))
     yield from in_hounsfield
+    if seen.lossy:
+        what = f"{seen.lossy} slices were compressed with loss: grey values are not the scanner's"
+        remedy = "export the original series if there is one; features of texture differ"
+        yield Remark("image.units", "warning", what, remedy)
     for reading, region in seen.regions.items():
         if not any(map(_spoils, in_hounsfield)):  # in other units no place is soft tissue
             yield from place(READERS[reading], region)

@@ -214,6 +214,7 @@ class Look:
     passed_over : unread files in the folder of a DICOM series, by kind.
     hints : reasons why slices of the series may be missing.
     differing : number of values of elements that slices of the series should share.
+    lossy : number of slices that were compressed with loss.
     """
 
     image: ImageFacts | None = None
@@ -224,6 +225,7 @@ class Look:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     hints: tuple[str, ...] = ()
     differing: Mapping[str, int] = field(default_factory=dict)
+    lossy: int = 0
     problems: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
@@ -244,6 +246,7 @@ def look(job: Job) -> Look:
             survey = survey_series(job.image)
             seen.passed_over, seen.hints = survey.passed_over, survey.hints
             seen.differing = survey.differing
+            seen.lossy = sum(one.pixels.lossy for one in survey.slices)
         _look_at_masks(seen, job, image)
     return seen
 

@@ -51,6 +51,8 @@ FEWEST_VALUES = 8
 FAR = 10.0
 _QUARTILES_OF_A_DEVIATION = 1.349
 MOSTLY_MISSING = 0.5
+_STAND_IN = re.compile("-(?:9+|8+|7+|1)|99+|88+|77+")
+"""Codes such as -9, 99 and 888; a single 9 is a number like any other."""
 FEWEST_FOR_SKEWNESS = 20
 # skewness of a normal column of 20 values stays below 1 but once in 50; with a deviation of 0.8 of
 # the logarithms one value in 40 is more than five times the median
@@ -65,6 +67,7 @@ def check_values(patients: Sequence[Patient], study: Study) -> Findings:
         found.extend(_missing(column, values))
         if column.kind == "continuous":
             ids = [p.patient_id for p in patients]
+            found.extend(_stand_ins(column, values))
             found.extend(_units(column, values, ids))
             found.extend(_skewed(column, values))
     n = len(study.clinical)
@@ -83,6 +86,27 @@ def _missing(column: ClinicalColumn, values: Float) -> Findings:
             f"{share:.0%} of the patients have no value",
             "fill the column where the values are known; the models fill it with means otherwise",
         )
+
+
+def _stand_ins(column: ClinicalColumn, values: Float) -> Findings:
+    """Warn of numbers that questionnaires and registers write for a missing value."""
+    there = values[np.isfinite(values)]
+    coded = np.array([_STAND_IN.fullmatch(f"{value:g}") is not None for value in there], dtype=bool)
+    others = there[~coded]
+    if others.size < FEWEST_VALUES:
+        return
+    low, high = float(others.min()), float(others.max())
+    for value in np.unique(there[coded]).tolist():
+        if (value < 0 <= low) or value > max(2 * high, 10):
+            count = np.count_nonzero(there == value)
+            yield warning(
+                "cohort.missing",
+                f"column {column.name}",
+                f"{value:g} ({count} x) seems to stand for a missing value: the others are {low:g}"
+                f" to {high:g}",
+                f'empty these cells, or ask the coordinator to list "{value:g}" under missing in'
+                " study.toml; models take it for a measurement otherwise",
+            )
 
 
 def _units(column: ClinicalColumn, values: Float, ids: Sequence[str]) -> Findings:

@@ -255,6 +255,8 @@ def _write_slices(
             made.add_new("PixelData", "OW" if one.pixels.allocated > 8 else "OB", data)
             if len(data) % 2:
                 made.PixelData += b"\0"
+            if one.pixels.lossy:
+                made.LossyImageCompression = "01"
             path = folder / f"{number:04d}.dcm"
             made.save_as(path, enforce_file_format=True)
             path.chmod(0o600)

@@ -33,7 +33,6 @@ _TAGS: tuple[str | int, ...] = (
     "SpacingBetweenSlices",
     "FrameOfReferenceUID",
     "Modality",
-    "ImageType",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "InstanceNumber",

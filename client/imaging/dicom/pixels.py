@@ -24,6 +24,9 @@ from pydicom.pixels.utils import get_j2k_parameters
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -62,6 +65,16 @@ LARGEST_SLICE = 1 << 26
 _HIGHEST_HU = 10_000.0
 """Highest HU of padding by design; bone ends at 2000, and metal usually at 3071."""
 _UNCOMPRESSED = "export the series again, uncompressed"
+_THE_CT = "give the CT itself, not a map computed from it"
+_NOT_THE_SCAN = {
+    *("MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "ADDITION", "SUBTRACTION"),
+    *("MULTIPLICATION", "DIVISION", "STD_DEVIATION", "MAT_SPECIFIC", "MAT_FRACTIONAL"),
+    *("MAT_VALUE_BASED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "IODINE", "IODINE_MAP", "Z_EFF"),
+    *("CBF", "CBV", "MTT", "TTP"),
+}
+"""Words of Image Type (PS3.3, C.8.2.1.1.1 and C.8.16.1.4) for values computed from several."""
+_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
+"""Syntaxes that always lose something; JPEG 2000 may, and then the header has to say so."""
 
 PIXEL_TAGS: tuple[str | int, ...] = (
     *_WHOLE,
@@ -73,6 +86,8 @@ PIXEL_TAGS: tuple[str | int, ...] = (
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
+    "ImageType",
+    "LossyImageCompression",
     "ModalityLUTSequence",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
@@ -97,6 +112,7 @@ class PixelDescription:
     padding : least and greatest stored value of pixels outside the scanner's circle, if declared.
     order : "<" or ">", of the bytes of uncompressed pixels.
     compressed : whether pixels are encapsulated.
+    lossy : whether they were compressed with loss at any time.
     """
 
     shape: tuple[int, int]
@@ -109,6 +125,7 @@ class PixelDescription:
     order: str
     compressed: bool
     padding: tuple[int, int] | None = None
+    lossy: bool = False
 
 
 def describe(header: pydicom.FileDataset, where: str) -> PixelDescription:
@@ -156,6 +173,8 @@ def describe(header: pydicom.FileDataset, where: str) -> PixelDescription:
         order="<" if little else ">",
         compressed=compressed,
         padding=_padding(header, stored, bool(signed), where),
+        lossy=str(header.get("LossyImageCompression") or "") == "01"
+        or header.file_meta.get("TransferSyntaxUID") in _LOSSY,
     )
 
 
@@ -215,7 +234,13 @@ def _check_kind(header: pydicom.Dataset, where: str) -> None:
         _refuse(what, where, "export the series in HU, with rescale slope and intercept")
     if str(header.get("RescaleType") or "").strip() not in ("", "HU"):
         what = "the voxels are not in HU: Rescale Type says otherwise"
-        _refuse(what, where, "give the CT itself, not a map computed from it")
+        _refuse(what, where, _THE_CT)
+    with conforming(where):
+        kinds = header.get("ImageType") or ()
+        kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    if kinds & _NOT_THE_SCAN:
+        what = f"no CT but computed from one: Image Type says {min(kinds & _NOT_THE_SCAN)}"
+        _refuse(what, where, _THE_CT)
 
 
 def _check_aspect(header: pydicom.Dataset, where: str) -> None:

@@ -149,3 +149,18 @@ def test_a_column_that_suggests_a_logarithm_is_named(study: Study, sigma: float)
 )
 def test_other_columns_suggest_no_logarithm(values: np.ndarray) -> None:
     assert not suggests_logarithm(values)
+
+
+@pytest.mark.parametrize(
+    ("code", "seems"), [(-9, True), (-1, True), (999, True), (99, False), (8.8, False), (77, False)]
+)
+def test_a_number_that_stands_for_a_missing_value_is_a_warning(code: float, seems: bool) -> None:
+    study = builders.study(clinical=[builders.number("crp", unit="mg/l")])
+    values = [3.0, 12, 88, 41, 7, 9, 0.4, 66, 150, 25, code, code]
+    found = check_values(
+        [Patient(f"p{i}", "a", 0, "train", 0, {"crp": v}, None, {}) for i, v in enumerate(values)],
+        study,
+    )
+    told = [one for one in found if one.kind == "cohort.missing" and one.severity == "warning"]
+    assert [one.where for one in told] == ["column crp"] * seems
+    assert all(one.what.startswith(f"{code:g} (2 x) seems to stand") for one in told)

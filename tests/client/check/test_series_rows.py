@@ -141,3 +141,11 @@ def test_each_fault_of_pixels_and_files_is_a_problem_of_the_patient(
     assert row.where.startswith("p1: ")
     assert words in row.what
     assert row.remedy
+
+
+def test_slices_that_were_compressed_with_loss_are_a_warning(ct: Series) -> None:
+    for k in (1, 2):
+        ct.write(ct.slice(k), k, InstanceNumber=k + 1, LossyImageCompression="01")
+    (row,) = rows(ct)
+    assert (row.kind, row.severity) == ("image.units", "warning")
+    assert row.what.startswith("2 slices were compressed with loss")

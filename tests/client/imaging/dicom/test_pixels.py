@@ -318,6 +318,8 @@ REFUSED = [
     ({"RescaleIntercept": None}, "a CT slice has no RescaleIntercept"),
     ({"RescaleType": "US"}, "the voxels are not in HU"),
     ({"RescaleType": "OD"}, "the voxels are not in HU"),
+    ({"ImageType": ["DERIVED", "PRIMARY", "MIP"]}, "no CT but computed from one"),
+    ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "IODINE"]}, "no CT but computed from one"),
     ({"ModalityLUTSequence": [LUT]}, "a Modality LUT"),
     ({"ModalityLUTSequence": [LUT], "RescaleSlope": None}, "a Modality LUT"),
     ({"PhotometricInterpretation": "RGB"}, "neither MONOCHROME1 nor MONOCHROME2"),
