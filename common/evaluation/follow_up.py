@@ -222,34 +222,71 @@ class GroupedFollowUp:
     censored: Annotated[Float, patients("groups", "joined")]
 
 
-def join_periods(events: Float, censored: Float, minimum: int) -> GroupedFollowUp:
-    """Join neighbouring periods until none has fewer events or censorings of a group.
+def join_periods(events: Float, censored: Float, minimum: int) -> tuple[GroupedFollowUp, ...]:
+    """Join neighbouring periods until none has fewer events or censorings of a group, by model.
 
-    Each count is none or at least `minimum`; periods at the end that stay small join the one
-    before. Nothing is left where even all periods together are too small.
+    Each count is none or at least `minimum`. Periods are joined for all patients first, and by
+    model where these joins end: ends of two models that differ would give away the few patients in
+    between. They are halved again and again, as joins from one end would end where a patient's
+    follow-up did. Nothing is left where even all periods together are too small.
 
     Parameters
     ----------
-    events, censored : (groups, periods).
+    events, censored : (k, groups, periods), of the same patients.
 
     Examples
     --------
-    >>> join_periods(np.array([[1.0, 2.0, 3.0, 1.0]]), np.zeros((1, 4)), 3).events
+    >>> (one,) = join_periods(np.array([[[1.0, 2.0, 3.0, 1.0]]]), np.zeros((1, 1, 4)), 3)
+    >>> one.events
     array([[3., 4.]])
     """
     counts = np.stack([events, censored])
-    ends: list[int] = []
-    start = 0
-    for end in range(counts.shape[2]):
-        if _large(counts[:, :, start : end + 1].sum(axis=2), minimum):
-            ends.append(end)
-            start = end + 1
-    if start < counts.shape[2]:
-        ends = [*ends[:-1], counts.shape[2] - 1]
-    while ends and not _large(_joined(counts, ends)[:, :, -1], minimum):
-        ends = [*ends[:-2], ends[-1]] if len(ends) > 1 else []
-    joined = _joined(counts, ends)
-    return GroupedFollowUp(np.array(ends, dtype=np.int64), joined[0], joined[1])
+    everybody = counts.sum(axis=2)
+    shared = _halved(everybody, minimum)
+    found = []
+    for one in range(counts.shape[1]):
+        ends = _halved(_joined(counts[:, one], shared), minimum) if shared else []
+        last = [shared[end] for end in ends]
+        joined = _joined(counts[:, one], last)
+        found.append(GroupedFollowUp(np.array(last, dtype=np.int64), joined[0], joined[1]))
+    return tuple(found)
+
+
+def _halved(counts: Float, minimum: int) -> list[int]:
+    """Return the last place of each join of counts (2, rows, places); none if all are small."""
+    ends, fits = _halves(np.cumsum(counts, axis=2), 0, counts.shape[2], minimum)
+    return [end - 1 for end in ends] if fits else []
+
+
+def _halves(upto: Float, low: int, high: int, minimum: int) -> tuple[list[int], bool]:
+    """Return ends of the joins of [low, high), and whether they all fit.
+
+    Parameters
+    ----------
+    upto : (2, rows, places), counts up to each place, itself among them.
+    """
+    if high - low > 1:
+        middle = (low + high) // 2
+        first, left = _halves(upto, low, middle, minimum)
+        second, right = _halves(upto, middle, high, minimum)
+        if left and right:
+            return [*first, *second], True
+        # the half that does not fit takes in neighbours, each of which has enough of its own
+        while left and first:
+            start = first[-2] if len(first) > 1 else low
+            first = first[:-1]
+            if _fits(upto, start, high, minimum):
+                return [*first, high], True
+        while right and second:
+            end, second = second[0], second[1:]
+            if _fits(upto, low, end, minimum):
+                return [end, *second], True
+    return [high], _fits(upto, low, high, minimum)
+
+
+def _fits(upto: Float, low: int, high: int, minimum: int) -> bool:
+    before = upto[:, :, low - 1] if low else 0.0
+    return _large(upto[:, :, high - 1] - before, minimum)
 
 
 def _large(counts: Float, minimum: int) -> bool:
@@ -257,10 +294,9 @@ def _large(counts: Float, minimum: int) -> bool:
 
 
 def _joined(counts: Float, ends: Sequence[int]) -> Float:
-    """Return counts (2, groups, m) of the periods up to each end."""
-    starts = [0, *(end + 1 for end in ends[:-1])][: len(ends)]
-    parts = [counts[:, :, a : b + 1].sum(axis=2) for a, b in zip(starts, ends, strict=True)]
-    return np.stack(parts, axis=2) if parts else counts[:, :, :0]
+    """Return counts (2, rows, m) of the periods up to each end."""
+    upto = np.cumsum(counts, axis=2)[:, :, np.array(ends, dtype=np.int64)]
+    return np.diff(upto, axis=2, prepend=0.0)
 
 
 @plain

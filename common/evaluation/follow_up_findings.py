@@ -90,10 +90,7 @@ def findings_of(
         events=happened,
         shown=True,
         **_of_pairs(pairs, last, uncensored),
-        groups=tuple(
-            join_periods(own, lost, minimum)
-            for own, lost in zip(table.events, table.censored, strict=True)
-        ),
+        groups=join_periods(table.events, table.censored, minimum),
         tests=_tests(log_rank(table)),
         within=_tests(log_rank_within(within)),
         calibration=tuple(

@@ -84,7 +84,7 @@ def test_a_curve_of_joined_periods_stays_near_that_of_the_times_themselves(few: 
     events, censored = (
         np.bincount(period[own], minlength=20)[None].astype(float) for own in (happened, ~happened)
     )
-    joined = join_periods(events, censored, few)
+    (joined,) = join_periods(events[None], censored[None], few)
     ends = 3.0 * (joined.last + 1)
     assert ends.size >= 2
     shown = life_table(joined.events, joined.censored).survival[0]

@@ -37,7 +37,7 @@ def findings(**changes: Any) -> FollowUpFindings:
         "harrell": np.array([[0.7, 0.2]]),
         "uno": np.array([[0.68, 0.05]]),
         "areas": np.array([[[0.72, 0.05], [0.74, 0.04]]]),
-        "groups": (join_periods(EVENTS, CENSORED, 3),),
+        "groups": join_periods(EVENTS[None], CENSORED[None], 3),
         "tests": np.array([[4.2, 0.04]]),
         "within": np.array([[3.9, 0.05]]),
         "calibration": (calibration_at(EVENTS, CENSORED, np.array([0.0, 0.2, 1.0]), 0, 3),),
@@ -59,14 +59,14 @@ def test_periods_with_small_counts_are_joined_before_a_curve_is_drawn() -> None:
     assert low["events"] == [10] and high["events"] == [16]
     assert low["at_risk"] == [24] and high["at_risk"] == [26]
     (finer,) = follow_up_rows(
-        [findings(groups=(join_periods(EVENTS, CENSORED, 2),))], CUTOFFS, GRID
+        [findings(groups=join_periods(EVENTS[None], CENSORED[None], 2))], CUTOFFS, GRID
     )
     assert finer["groups"][0]["times"] == [12.0, 24.0]
     assert finer["groups"][0]["survival"][0] == pytest.approx(1 - 5 / (24 - 5 / 2))
 
 
 def test_no_curve_is_left_where_all_periods_together_are_small() -> None:
-    few = join_periods(np.array([[1.0, 0.0], [3.0, 3.0]]), np.array([[5.0, 5.0], [5.0, 5.0]]), 3)
+    (few,) = join_periods(np.array([[[1.0, 0.0], [3.0, 3.0]]]), np.full((1, 2, 2), 5.0), 3)
     assert few.last.size == 0 and few.events.shape == (2, 0)
     (row,) = follow_up_rows([findings(groups=(few,))], CUTOFFS, GRID)
     assert row["groups"] == []
