@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 from pydantic import ValidationError
 
@@ -118,10 +117,12 @@ def join(folder: Path, name: str, invitation: Invitation, port: int) -> Joined:
                 where=str(path),
                 remedy="choose another folder",
             )
-    keys, private, node_key = folder / "keys", identity.generate(), _NodeKey.generate()
+    keys, private = folder / "keys", identity.generate()
+    node_key = ec.generate_private_key(ec.SECP384R1())  # as Flower takes it
     request = _request(name, private, node_key)
     identity.save(private, keys / "identity.pem")
-    create_durably(keys / "node", node_key.private)
+    pem = node_key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    create_durably(keys / "node", pem)
     request_file = folder / f"{name}.request.json"
     write_durably(request_file, request.to_bytes())
     request_file.chmod(0o644)
@@ -153,29 +154,11 @@ def _unit(root: Path, name: str) -> ServiceUnit:
     )
 
 
-def _request(name: str, private: Ed25519PrivateKey, node_key: _NodeKey) -> JoinRequest:
+def _request(
+    name: str, private: Ed25519PrivateKey, node_key: ec.EllipticCurvePrivateKey
+) -> JoinRequest:
     """Return the signed request; refuse a name that no site can have."""
     try:
-        request = JoinRequest(
-            site=name,
-            identity_key=identity.public_text(private.public_key()),
-            node_key=node_key.public,
-        )
+        return JoinRequest.make(name, private, node_key)
     except ValidationError as error:
         raise explain(error, where="--name", model=JoinRequest) from None
-    return request.signed_by(private)
-
-
-@dataclass(frozen=True)
-class _NodeKey:
-    """EC P-384 key, both halves in OpenSSH's form, as Flower takes it."""
-
-    private: bytes
-    public: str
-
-    @classmethod
-    def generate(cls) -> _NodeKey:
-        key = ec.generate_private_key(ec.SECP384R1())
-        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-        return cls(private, public.decode())

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
+from common.masking.fixed_point import to_text
 from common.messages.joining import JoinRequest, node_key_pem
 
 
@@ -27,8 +28,7 @@ OWN = identity.generate()
 
 
 def request(**changes: Any) -> JoinRequest:
-    fields = {"site": "a", "identity_key": identity.public_text(OWN.public_key())}
-    return JoinRequest(**{**fields, "node_key": ssh(NODE), **changes})
+    return JoinRequest.make("a", OWN, NODE).model_copy(update={"signature": "", **changes})
 
 
 def test_a_signed_request_survives_its_journey(tmp_path: Path) -> None:
@@ -37,17 +37,28 @@ def test_a_signed_request_survives_its_journey(tmp_path: Path) -> None:
     assert JoinRequest.read(path).check() == identity.fingerprint(OWN.public_key())
 
 
-@pytest.mark.parametrize("field", ["site", "node_key", "identity_key"])
+@pytest.mark.parametrize("field", ["site", "node_key", "identity_key", "node_signature"])
 def test_a_change_of_any_field_is_found(field: str) -> None:
     other = identity.generate()
     changed = {
         "site": "b",
         "node_key": ssh(ec.generate_private_key(ec.SECP384R1())),
         "identity_key": identity.public_text(other.public_key()),
+        "node_signature": JoinRequest.make("a", OWN, NODE).node_signature,
     }
     signed = request().signed_by(OWN)
     with pytest.raises(SignatureError):
         signed.model_copy(update={field: changed[field]}).check()
+
+
+def test_a_hospital_cannot_join_with_the_key_of_another_hospitals_node() -> None:
+    """It saw the other's request, and signs with its own identity what is in there."""
+    seen, thief = JoinRequest.make("a", OWN, NODE), identity.generate()
+    own = {"site": "b", "identity_key": identity.public_text(thief.public_key())}
+    for proof in (seen.node_signature, "", "no base64", to_text(b"0" * 104)):
+        stolen = seen.model_copy(update={**own, "node_signature": proof}).signed_by(thief)
+        with pytest.raises(SignatureError, match="does not have the key of the node"):
+            stolen.check()
 
 
 @pytest.mark.parametrize("odd", ["\x1b[8m", "\r", "\u202e"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from typer.testing import CliRunner
 
 from common.errors import InputError
@@ -107,13 +108,8 @@ def test_a_hospital_with_new_keys_is_foretold_to_be_another_hospital(
     run.events_file.write_text(
         '{"time": 1, "kind": "contact", "site": "a", "exchange": "query.sum"}\n'
     )
-    own = identity.generate()
-    changed = JoinRequest(
-        site="b",
-        identity_key=identity.public_text(own.public_key()),
-        node_key=enrolled["b"].node_key,
-    ).signed_by(own)
-    enrol(folder, changed, replace=True)
+    node = ec.generate_private_key(ec.SECP384R1())
+    enrol(folder, JoinRequest.make("b", identity.generate(), node), replace=True)
     foretold = "".join(prepare(folder, study_file).foretold)
     assert "without b under its former key and with b besides (rule participants)" in foretold
 
@@ -166,13 +162,8 @@ def test_a_study_prepared_before_a_site_changed_its_keys_does_not_run(
 ) -> None:
     prepare(folder, study_file)
     assert find_prepared(folder, "tabular")
-    own = identity.generate()
-    changed = JoinRequest(
-        site="b",
-        identity_key=identity.public_text(own.public_key()),
-        node_key=enrolled["b"].node_key,
-    ).signed_by(own)
-    enrol(folder, changed, replace=True)
+    node = ec.generate_private_key(ec.SECP384R1())
+    enrol(folder, JoinRequest.make("b", identity.generate(), node), replace=True)
     with pytest.raises(InputError, match="keys of b"):
         find_prepared(folder, "tabular")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from common.errors import InputError, SignatureError
 from common.masking import identity
@@ -19,6 +20,12 @@ Joiner = Callable[[str], JoinRequest]
 
 def roster_of(folder: CoordinatorFolder) -> Roster:
     return read_roster(folder.roster, identity.load(folder.identity).private.public_key())
+
+
+def request_under(name: str, node: ec.EllipticCurvePrivateKey | None = None) -> JoinRequest:
+    """A request with a new identity, and with a new node's key or this one."""
+    key = node or ec.generate_private_key(ec.SECP384R1())
+    return JoinRequest.make(name, identity.generate(), key)
 
 
 def test_sites_stand_in_the_order_in_which_they_joined(
@@ -52,33 +59,36 @@ def test_a_site_enrols_twice_with_the_same_keys_without_effect(
 def test_new_keys_under_an_old_name_must_be_meant(
     folder: CoordinatorFolder, request_of: Joiner
 ) -> None:
-    first, second = request_of("a"), request_of("b")
-    enrol(folder, first, replace=False)
-    own = identity.generate()
-    renamed = JoinRequest(
-        site="a",
-        identity_key=identity.public_text(own.public_key()),
-        node_key=second.node_key,
-    ).signed_by(own)
+    enrol(folder, request_of("a"), replace=False)
+    renamed = request_under("a")
     with pytest.raises(InputError, match="--replace"):
         enrol(folder, renamed, replace=False)
     enrol(folder, renamed, replace=True)
     assert roster_of(folder).identity_keys == {"a": renamed.identity_key}
 
 
-def test_two_sites_cannot_share_a_key(folder: CoordinatorFolder, request_of: Joiner) -> None:
-    first = request_of("a")
+def test_two_sites_cannot_share_a_key(folder: CoordinatorFolder) -> None:
+    node = ec.generate_private_key(ec.SECP384R1())
+    first, second = request_under("a", node), request_under("b", node)
     enrol(folder, first, replace=False)
-    own = identity.generate()
-    thief = JoinRequest(
-        site="b", identity_key=identity.public_text(own.public_key()), node_key=first.node_key
-    ).signed_by(own)
     with pytest.raises(InputError, match="a key of site a"):
-        enrol(folder, thief, replace=False)
+        enrol(folder, second, replace=False)
     # the same key to Flower, which would then call the node of a by the name of b
-    remarked = thief.model_copy(update={"node_key": f"{first.node_key.strip()} b@b"}).signed_by(own)
+    remarked = second.model_copy(update={"node_key": f"{first.node_key.strip()} b@b"})
     with pytest.raises(InputError, match="a key of site a"):
-        enrol(folder, remarked, replace=False)
+        roster_of(folder).with_site(remarked, replace=False)
+
+
+def test_the_key_of_another_hospitals_node_is_not_enrolled(
+    folder: CoordinatorFolder, request_of: Joiner
+) -> None:
+    """The other one has not joined yet, and could not after this."""
+    own, seen = identity.generate(), request_of("a")
+    key = identity.public_text(own.public_key())
+    stolen = seen.model_copy(update={"site": "b", "identity_key": key}).signed_by(own)
+    with pytest.raises(SignatureError, match="does not have the key of the node"):
+        enrol(folder, stolen, replace=False)
+    assert not folder.roster.exists()
 
 
 def test_a_request_that_somebody_changed_on_its_way_is_refused(
