@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +26,7 @@ from common.masking import identity
 from common.messages.signed_document import SignedDocument
 from common.study.model import Name
 from common.utils.bounded import parse_json
+from common.utils.durable import write_durably
 
 PATH = "/status"
 SCHEME = "Fedlnm"
@@ -73,6 +76,7 @@ class Doorkeeper:
     ----------
     coordinator_key : its own (base64).
     keys : returns the identity keys (base64) of the enrolled hospitals by name.
+    memory : file of the tickets that were taken, so that none is taken again after a new start.
     clock : returns seconds since the epoch.
     """
 
@@ -80,12 +84,13 @@ class Doorkeeper:
         self,
         coordinator_key: str,
         keys: Callable[[], Mapping[str, str]],
+        memory: Path,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._own, self._keys, self._clock = coordinator_key, keys, clock
+        self._own, self._keys, self._memory, self._clock = coordinator_key, keys, memory, clock
         # a nonce is kept, with the time after which it cannot come again, once its signature holds:
         # strangers fill no memory
-        self._taken: dict[str, OrderedDict[str, float]] = {}
+        self._taken = _read_taken(memory)
         self._one_at_a_time = threading.Lock()
 
     def admit(self, header: str) -> str | None:
@@ -117,7 +122,17 @@ class Doorkeeper:
             return False
         # from now on, though its own time may be earlier: the order is that of arrival
         taken[ticket.nonce] = now + 2 * HOLDS_SECONDS
+        write_durably(self._memory, json.dumps(self._taken).encode())
         return True
+
+
+def _read_taken(memory: Path) -> dict[str, OrderedDict[str, float]]:
+    """Return the tickets that were taken before, each with the time until which it is kept."""
+    try:
+        found: dict[str, dict[str, float]] = json.loads(memory.read_bytes())
+    except (FileNotFoundError, ValueError):  # a damaged one keeps no run from starting
+        return {}
+    return {site: OrderedDict(taken) for site, taken in found.items()}
 
 
 def _read(header: str) -> StatusTicket | None:

@@ -113,6 +113,8 @@ class CoordinatorFolder:
     """Files that Flower keeps between starts, and the logs."""
     database = _Below("state", "superlink.db")
     """Messages on their way, and the nodes that are registered."""
+    tickets = _Below("state", "tickets.json")
+    """Tickets of hospitals that asked how a run stands, each taken once."""
     lock = _Below("state", "lock")
     """Held by the command that runs a study."""
 

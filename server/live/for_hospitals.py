@@ -88,7 +88,9 @@ def shown_to_hospitals(
         return
     public = identity.load(folder.identity).private.public_key()
     keeper = Doorkeeper(
-        identity.public_text(public), lambda: read_roster(folder.roster, public).identity_keys
+        identity.public_text(public),
+        lambda: read_roster(folder.roster, public).identity_keys,
+        folder.tickets,
     )
     page = StatusPage(keeper, [(run.study.site_names, of_deployment(folder, run)) for run in runs])
     try:

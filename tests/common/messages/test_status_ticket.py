@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,8 +46,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def keeper(clock: Clock) -> Doorkeeper:
-    return Doorkeeper(COORDINATOR, lambda: KEYS, clock)
+def keeper(clock: Clock, tmp_path: Path) -> Doorkeeper:
+    return Doorkeeper(COORDINATOR, lambda: KEYS, tmp_path / "tickets.json", clock)
 
 
 def ticket(private: Any = NORTH, site: str = "north", coordinator: str = COORDINATOR) -> str:
@@ -63,12 +64,16 @@ def test_the_header_has_the_form_that_the_proxy_lets_through() -> None:
     assert not re.match(HEADER, "Basic bm9ydGg6cGFzc3dvcmQ=")
 
 
-def test_a_ticket_is_taken_once(keeper: Doorkeeper, clock: Clock) -> None:
+def test_a_ticket_is_taken_once_also_by_a_coordinator_that_was_started_again(
+    keeper: Doorkeeper, clock: Clock, tmp_path: Path
+) -> None:
     captured = ticket()
     assert keeper.admit(captured) == "north"
     for _ in range(2 * HOLDS_SECONDS + 10):
         clock.now += 1.0
+        again = Doorkeeper(COORDINATOR, lambda: KEYS, tmp_path / "tickets.json", clock)
         assert keeper.admit(captured) is None
+        assert again.admit(captured) is None
 
 
 @pytest.mark.parametrize("later", [-HOLDS_SECONDS - 2.0, HOLDS_SECONDS + 2.0, 86400.0])
@@ -90,11 +95,11 @@ def test_a_ticket_of_a_clock_that_differs_is_not_taken_twice(
         assert keeper.admit(captured) is None
 
 
-def test_a_ticket_is_not_taken_again_while_it_expires(clock: Clock) -> None:
+def test_a_ticket_is_not_taken_again_while_it_expires(clock: Clock, tmp_path: Path) -> None:
     """The clock goes on between two looks at it, past the last moment of the ticket."""
     captured, first, last = ticket(), clock.now - HOLDS_SECONDS, clock.now + HOLDS_SECONDS
     times = iter([first, first, last, *[last + 1e-3] * 5])
-    keeper = Doorkeeper(COORDINATOR, lambda: KEYS, lambda: next(times))
+    keeper = Doorkeeper(COORDINATOR, lambda: KEYS, tmp_path / "taken", lambda: next(times))
     assert [keeper.admit(captured) for _ in range(4)] == ["north", None, None, None]
 
 
@@ -138,7 +143,7 @@ def test_a_changed_ticket_is_worth_nothing(keeper: Doorkeeper, change: dict[str,
 
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200)))
 def test_whatever_comes_is_answered_and_never_let_in(content: str | bytes) -> None:
-    keeper = Doorkeeper(COORDINATOR, lambda: KEYS)
+    keeper = Doorkeeper(COORDINATOR, lambda: KEYS, Path("nothing is taken"))
     if isinstance(content, bytes):
         content = base64.urlsafe_b64encode(content).decode()
     assert keeper.admit(f"Fedlnm {content}") is None
@@ -160,9 +165,11 @@ def test_strangers_fill_no_memory_and_one_hospital_does_not_ask_without_end(
     assert len(keeper._taken["north"]) == 1
 
 
-def test_a_hospital_that_was_taken_off_the_roster_is_kept_out_at_once(clock: Clock) -> None:
+def test_a_hospital_that_was_taken_off_the_roster_is_kept_out_at_once(
+    clock: Clock, tmp_path: Path
+) -> None:
     keys = dict(KEYS)
-    keeper = Doorkeeper(COORDINATOR, lambda: keys, clock)
+    keeper = Doorkeeper(COORDINATOR, lambda: keys, tmp_path / "tickets.json", clock)
     assert keeper.admit(ticket()) == "north"
     del keys["north"]
     assert keeper.admit(ticket()) is None

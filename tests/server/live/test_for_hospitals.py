@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ SITES = ("north", "south", "west")
 
 
 @pytest.fixture
-def page(run: Any) -> StatusPage:
+def page(run: Any, tmp_path: Path) -> StatusPage:
     builders.study_file(run.folder / "study.toml", sites=SITES)
     run.start()
     run.enter("enrolment")
@@ -30,7 +31,7 @@ def page(run: Any) -> StatusPage:
     late = [{"site": "south", "seconds": 90, "why": "never seen"}]
     run.emit("waiting", exchange="query.enrol", sites=late)
     known = {name: identity.public_text(key.public_key()) for name, key in KEYS.items()}
-    keeper = Doorkeeper(COORDINATOR, lambda: known)
+    keeper = Doorkeeper(COORDINATOR, lambda: known, tmp_path / "tickets.json")
     return StatusPage(keeper, [(SITES, of_simulation(run.folder))])
 
 
