@@ -105,7 +105,7 @@ def _study(study: Study, approved: Sequence[Approval]) -> Findings:
             "fedlnm-site approve --diff lists the changes; approve it again",
         )
         return
-    remedy = "read what it would do, then fedlnm-site approve STUDY"
+    remedy = "read what it would do, and allow it: fedlnm-site approve STUDY --site SITE"
     yield warning(STUDY, f"study {study.name}", "not approved here yet", remedy)
 
 

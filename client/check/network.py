@@ -280,11 +280,15 @@ def _refused(proxy: Proxy, failure: Exception | None) -> Finding | None:
 
 
 def _unreachable(where: str, failure: Exception) -> Finding:
+    if isinstance(failure, ConnectionRefusedError):
+        what = "nothing listens there: the coordinator's proxy does not run now"
+        remedy = (
+            "ask the coordinator when it will; fedlnm-site run waits for it. If it runs, check the"
+            " port in site.toml (superlink), and ask your network people"
+        )
+        return warning(REACH, where, what, remedy)
     if isinstance(failure, socket.gaierror):
         what, remedy = "the name is not known", "check superlink in site.toml, and the name server"
-    elif isinstance(failure, ConnectionRefusedError):
-        what = "nothing listens there"
-        remedy = "ask the coordinator whether it runs, and check the port"
     elif isinstance(failure, TimeoutError):
         what = f"no answer within {SECONDS:g} s"
         remedy = (

@@ -12,7 +12,7 @@ import typer
 
 from client.check.finding import Finding
 from client.check.machine import check_clock, check_release, check_software
-from client.check.network import check_coordinator, visit
+from client.check.network import REACH, check_coordinator, visit
 from client.commands.approve import site_file
 from client.commands.run import check_port, only_one
 from client.gate.approvals import read_approvals
@@ -51,6 +51,8 @@ def doctor(
         try:
             for line in look():
                 console.emit(f"ok     {name}: {line}")
+        except _ElsewhereError as error:
+            console.emit(f"waits  {name}: {error}")
         except StudyError as error:
             faults += 1
             console.emit(f"FAULT  {name}: {error}")
@@ -59,6 +61,10 @@ def doctor(
 
 
 Look = Callable[[], Iterable[str]]
+
+
+class _ElsewhereError(StudyError):
+    """Something that passes without this hospital."""
 
 
 def looks(folder: Path, settings: SiteSettings, study: Path | None) -> Iterator[tuple[str, Look]]:
@@ -186,7 +192,9 @@ def _all_well(found: Iterable[Finding]) -> Iterator[str]:
     wrong = [row for row in rows if row.severity in ("problem", "warning")]
     if wrong:
         also = f" (and {len(wrong) - 1} more: see fedlnm-site check)" if wrong[1:] else ""
-        raise StudyError(wrong[0].what + also, where=wrong[0].where, remedy=wrong[0].remedy)
+        is_elsewhere = all((row.kind, row.severity) == (REACH, "warning") for row in wrong)
+        kind = _ElsewhereError if is_elsewhere else StudyError
+        raise kind(wrong[0].what + also, where=wrong[0].where, remedy=wrong[0].remedy)
     for row in rows:
         if row.severity == "ok":
             yield f"{row.where}: {row.what}" if row.where else row.what

@@ -171,7 +171,11 @@ def check_port(port: int) -> None:
 def obstacles(settings: SiteSettings, deployment: Deployment, contact: Contact) -> list[Finding]:
     """Return what keeps this site from the coordinator: its address, its certificate, the clock."""
     found = [*check_coordinator(deployment, contact), *check_clock(settings, contact)]
-    return [finding for finding in found if finding.severity == "problem"]
+    return [
+        one
+        for one in found
+        if one.severity == "problem" or (one.kind, one.severity) == (REACH, "warning")
+    ]
 
 
 def _wait_for_coordinator(settings: SiteSettings, deployment: Deployment, watch: Watch) -> None:

@@ -78,7 +78,9 @@ def test_nobody_listening_and_an_unknown_name_are_told_apart(hub: Any, tmp_path:
         port = free.getsockname()[1]
     deployment = hub().deployment(tmp_path)
     closed = deployment.model_copy(update={"superlink": f"127.0.0.1:{port}"})
-    assert found(closed)["reach"].what == "nothing listens there"
+    reach = found(closed)["reach"]
+    assert (reach.severity, reach.what[:21]) == ("warning", "nothing listens there"), "not theirs"
+    assert "fedlnm-site run waits for it" in reach.remedy
     assert found(closed)["certificate"].severity == "not checked"
     unknown = deployment.model_copy(update={"superlink": "no-such-host.invalid:443"})
     assert found(unknown)["reach"].what == "the name is not known"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from client.check.network import Contact
+from client.check.network import Contact, check_coordinator
 from client.cli import app
 from client.commands import doctor
 from client.commands.run import only_one
@@ -132,6 +132,17 @@ def test_a_site_that_takes_part_already_is_no_fault(settings: SiteSettings) -> N
         code, shown = examine(settings)
     assert code == 0
     assert "ok     running: this site takes part already" in shown
+
+
+def test_a_coordinator_that_does_not_run_now_is_no_fault_of_the_hospital(
+    settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Contact(failure=ConnectionRefusedError())
+    monkeypatch.setattr(doctor, "check_coordinator", lambda one, _: check_coordinator(one, away))
+    code, shown = examine(settings)
+    assert code == 0, shown
+    assert "waits  coordinator: " in shown
+    assert "the coordinator's proxy does not run now" in shown
 
 
 def test_a_strangers_port_is_a_fault(settings: SiteSettings) -> None:

@@ -170,8 +170,9 @@ def test_a_coordinator_that_does_not_run_yet_is_waited_for_before_anything_start
         attend(*unreachable)
     assert counted.pauses == [run.LOOK_SECONDS] * 3
     assert not (tmp_path / "node").exists()
-    words = "nothing listens there -> ask the coordinator whether it runs, and check the port"
-    assert shown(unreachable[1]).count(f"{words}; this site waits, and then takes part") == 1
+    said = shown(unreachable[1])
+    assert said.count("nothing listens there: the coordinator's proxy does not run now") == 1
+    assert said.count("ask your network people; this site waits, and then takes part") == 1
 
 
 def test_a_coordinator_whose_proxy_alone_answers_is_waited_for(
