@@ -67,8 +67,7 @@ def make_server(authority: Pair, host: str, days: int = SERVER_DAYS) -> Pair:
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     key = ec.generate_private_key(ec.SECP384R1())
     builder = _builder(_name(host), issuer.subject, key.public_key(), days)
-    names = x509.SubjectAlternativeName(list(_alternatives((host, *LOOPBACK))))
-    builder = builder.add_extension(names, critical=False)
+    builder = builder.add_extension(_names(host), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(
@@ -84,6 +83,12 @@ def days_left(certificate: bytes, now: datetime) -> float:
     """Return the days until a certificate (PEM) expires; negative when it has."""
     end = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
     return (end - now) / timedelta(days=1)
+
+
+def is_for(certificate: bytes, host: str) -> bool:
+    """Return whether `make_server` made this certificate (PEM) for a host."""
+    found = x509.load_pem_x509_certificate(certificate).extensions
+    return found.get_extension_for_class(x509.SubjectAlternativeName).value == _names(host)
 
 
 def _builder(
@@ -104,6 +109,10 @@ def _builder(
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _names(host: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName(list(_alternatives((host, *LOOPBACK))))
 
 
 def _alternatives(hosts: Iterable[str]) -> Iterable[x509.GeneralName]:

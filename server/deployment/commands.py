@@ -290,10 +290,13 @@ def _serve_page(folder: Path, name: str | None, port: int) -> None:
 def renew(folder: Folder) -> None:
     """Make a new server certificate, and proxy configuration and invitation with it."""
     own = _opened(folder)
-    renew_certificate(own)
-    _say(f"new certificate: {own.server_certificate}")
-    _say("reload nginx; if a run is under way, interrupt it and resume it")
-    _say("the sites need nothing, unless the address has changed")
+    if renew_certificate(own):
+        _say(f"new certificate: {own.server_certificate}")
+        _say("reload nginx; if a run is under way, interrupt it and resume it")
+    else:
+        _say("new configuration; the certificate stays, as the authority's key is elsewhere")
+        _say("reload nginx")
+    _say("the hospitals need nothing, unless the address has changed")
 
 
 def notify(folder: Folder) -> None:

@@ -16,6 +16,7 @@ from server.deployment.authority import (
     SERVER_DAYS,
     Pair,
     days_left,
+    is_for,
     make_authority,
     make_server,
 )
@@ -25,8 +26,10 @@ from server.deployment.nginx import write_proxy
 RENEW_DAYS = 30.0
 
 _SETTINGS = """\
-# Where hospitals reach the coordinator: the proxy's name and port. After a change: fedlnm-server
-# renew, install the proxy's configuration again, and send the sites the new invitation.
+# After a change of anything but notice_minutes: fedlnm-server renew, and reload nginx.
+
+# Where hospitals reach the coordinator: the proxy's name and port. After a change, send the
+# hospitals the new invitation, too.
 address = "{address}"
 
 # On this machine only, where the SuperLink listens behind the proxy.
@@ -38,6 +41,9 @@ listen = "{listen}"
 # On this machine only: from here the proxy shows enrolled hospitals how a run stands, each with a
 # request that it signs (fedlnm-site status). 0 = they cannot see it.
 status_port = {status_port}
+
+# Minutes that a hospital may be late before a notice says so (addresses: keys/notices.txt).
+notice_minutes = {notice_minutes:g}
 """
 
 _README = """\
@@ -58,19 +64,21 @@ listens on this machine alone, on port {port}.
 | `keys/identity.pem` | signs roster, invitation and final models | this user alone |
 | `keys/authority.key` | signs certificates; keep it offline, `renew` needs it | nobody |
 | `keys/server.key` | of the server's certificate; nginx reads it | this user, nginx |
+| `keys/notices.txt` | if you write it: addresses that notices go to | this user alone |
 | `keys/superexec.secret` | lets the study's program run, and no other | this user alone |
 | `state/` | Flower's database and logs | this user alone |
 | `runs/` | one folder a run: checkpoint, results, report | the study group |
 
-Back up `keys/`, `roster.json` and `runs/`. Whoever has an account on this machine and the
-certificate in `certificates/` can reach Flower's control interface: keep the machine to this
-purpose.
+Make a backup after every run, with `fedlnm-server backup`. Whoever has an account on this machine
+and the certificate in `certificates/` can reach Flower's control interface: keep the machine to
+this purpose.
 
     fedlnm-server enrol   {root} REQUEST.json   a hospital joins
     fedlnm-server prepare {root} STUDY.toml     the study for the hospitals to approve
     fedlnm-server run     {root} STUDY          run it
     fedlnm-server status  {root}                where it is
     fedlnm-server resume  {root}                go on with an interrupted run
+    fedlnm-server backup  {root} --out FILE     keep what must not be lost
     fedlnm-server renew   {root}                a new server certificate, once a year
 
 Step by step: docs/coordinator.md of the release.
@@ -124,34 +132,47 @@ def _unit(folder: CoordinatorFolder) -> ServiceUnit:
     )
 
 
-def renew(folder: CoordinatorFolder, days: int = SERVER_DAYS) -> None:
+def renew(folder: CoordinatorFolder, days: int = SERVER_DAYS) -> bool:
     """Make the server's certificate, the proxy's configuration and the invitation anew.
 
-    Sites trust the authority, so a new certificate takes no action of theirs.
+    Sites trust the authority, so a new certificate takes no action of theirs. Without the
+    authority's key a certificate that still holds for the address stays; return if it is new.
 
     Raises
     ------
-    InputError : the authority's key is not there.
+    InputError : the authority's key is not there, and the certificate has to be new.
     """
     settings = folder.settings()
-    if not folder.authority_key.is_file():
+    is_new = folder.authority_key.is_file()
+    if is_new:
+        authority = Pair(folder.authority.read_bytes(), folder.authority_key.read_bytes())
+        server = make_server(authority, settings.host, days)
+        write_durably(folder.server_key, server.key)
+        _write_public(folder.server_certificate, server.certificate)
+    elif not _still_holds(folder):
         raise InputError(
             "the authority's key is not there",
             where=str(folder.authority_key),
             remedy="bring it back from where it is kept, for as long as this takes",
         )
-    authority = Pair(folder.authority.read_bytes(), folder.authority_key.read_bytes())
-    server = make_server(authority, settings.host, days)
-    write_durably(folder.server_key, server.key)
-    _write_public(folder.server_certificate, server.certificate)
     write_proxy(folder)
     private = identity.load(folder.identity).private
     invitation = Invitation(
         address=settings.address,
-        certificate=authority.certificate.decode(),
+        certificate=folder.authority.read_text(encoding="ascii"),
         coordinator_key=identity.public_text(private.public_key()),
     )
     _write_public(folder.invitation, invitation.signed_by(private).to_bytes())
+    return is_new
+
+
+def _still_holds(folder: CoordinatorFolder) -> bool:
+    """Return whether the server's certificate is for its address, and needs no new one soon."""
+    if not folder.server_certificate.is_file():
+        return False
+    own = folder.server_certificate.read_bytes()
+    soon = days_left(own, datetime.now(UTC)) < RENEW_DAYS
+    return is_for(own, folder.settings().host) and not soon
 
 
 def _readme(folder: CoordinatorFolder) -> str:

@@ -62,17 +62,35 @@ def test_renewing_changes_the_servers_certificate_and_not_what_sites_trust(
     assert folder.authority.read_bytes() == authority
 
 
-def test_renewing_takes_a_new_address_over(folder: CoordinatorFolder) -> None:
+def amend(folder: CoordinatorFolder, before: str, after: str) -> None:
     text = folder.settings_file.read_text(encoding="utf-8")
-    folder.settings_file.write_text(text.replace("hub.example:443", "new.example:8443"), "utf-8")
+    assert before in text
+    folder.settings_file.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def test_renewing_takes_a_new_address_over(folder: CoordinatorFolder) -> None:
+    amend(folder, "hub.example:443", "new.example:8443")
     renew(folder)
     assert Invitation.read(folder.invitation).address == "new.example:8443"
     assert "listen 8443 ssl" in (folder.proxy / "fedlnm.conf").read_text(encoding="utf-8")
 
 
-def test_renewing_says_when_the_authoritys_key_is_kept_elsewhere(
+def test_without_the_authoritys_key_a_port_changes_and_a_new_certificate_is_not_made(
     folder: CoordinatorFolder,
 ) -> None:
+    before = folder.server_certificate.read_bytes()
+    folder.authority_key.rename(folder.root / "kept elsewhere")
+    amend(folder, "status_port = 0", "status_port = 4711")
+    assert not renew(folder)
+    assert folder.server_certificate.read_bytes() == before
+    assert "127.0.0.1:4711" in (folder.proxy / "fedlnm.conf").read_text(encoding="utf-8")
+    amend(folder, "hub.example:443", "new.example:443")
+    with pytest.raises(InputError, match="bring it back"):
+        renew(folder)
+
+
+def test_a_certificate_that_ends_soon_needs_the_authoritys_key(folder: CoordinatorFolder) -> None:
+    assert renew(folder, days=20)
     folder.authority_key.unlink()
     with pytest.raises(InputError, match="bring it back"):
         renew(folder)
