@@ -115,6 +115,7 @@ class GatedNode:
         self._gate, self._app = gate, installed_app()
         self._open: dict[str, _Received] = {}
         self._answered: set[str] = set()
+        self._given_up: set[str] = set()
         self._bell = Doorbell()
         standing = StandingFile(gate.settings.work)
         self._attendance = Attendance(gate.settings.name, standing=standing)
@@ -190,7 +191,9 @@ class GatedNode:
                 reply = Message(received.answer, reply_to=received.message)
                 insert_message(reply, flowers["state"], flowers["object_store"])
             if run_id is None:
+                # its run has ended; the app may have taken it up, and its reply leads nowhere
                 self._open.pop(metadata.message_id, None)
+                self._given_up.add(metadata.message_id)
         self._bell.task_is_there()
         return run_id
 
@@ -240,14 +243,22 @@ class GatedNode:
     def push_messages(
         self, *, state: Any, object_store: Any, send: Connection, push_object: Connection
     ) -> None:
-        """Push as Flower does, but let nothing past the gate."""
+        """Push as Flower does, but let nothing past the gate.
+
+        Flower's loop takes up the next message after any reply. After one to a message that was
+        given up, every reply would be sent only with the next question, when its own has been
+        asked again; so what is still open is waited for.
+        """
         outlet = partial(_send_whole, send, push_object)
-        self._push(
-            state=self._bell.waits_for_replies(state),
-            object_store=object_store,
-            send=partial(self._send, object_store, outlet),
-            push_object=_no_other_way,
-        )
+        while True:
+            self._push(
+                state=self._bell.waits_for_replies(state),
+                object_store=object_store,
+                send=partial(self._send, object_store, outlet),
+                push_object=_no_other_way,
+            )
+            if not self._open:
+                return
 
     def _send(
         self,
@@ -277,6 +288,8 @@ class GatedNode:
     def _take(self, message: Message) -> _Received:
         """Return the message that this is the first reply to."""
         message_id = message.metadata.reply_to_message_id
+        if message_id in self._given_up:
+            raise RunNotRunningException
         received = self._open.pop(message_id, None)
         if received is None:
             stopped = StoppedError("second_reply" if message_id in self._answered else "not_asked")

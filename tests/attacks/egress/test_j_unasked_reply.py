@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from flwr.app import Context, Message
 
 from client.app import app
 from client.gate import supernode
+from common.flower.supernode import RunNotRunningException
 from common.messages.codec import decode
 from common.messages.exchanges import EnrolReply, EnrolRequest, Problem
 
@@ -120,6 +123,29 @@ def test_a_reply_to_a_message_never_asked_is_stopped_and_logged(
     approved_node.push()
     assert len(approved_node.wire.replies) == 1
     assert '"code": "not_asked"' in gate_log()
+
+
+def test_the_reply_to_a_run_that_has_ended_is_dropped_and_holds_no_other_up(
+    approved_node: Any, gated: Any, enrolment: EnrolRequest, gate_log: Any
+) -> None:
+    """The coordinator was started anew while its question was on its way."""
+
+    def ended(message: Message) -> None:
+        late.append(message)
+        raise RunNotRunningException
+
+    gated()
+    late: list[Message] = []
+    approved_node.received = ended
+    assert approved_node.ask("query.enrol", enrolment, app) is None
+    approved_node.hand_in(app(late[0], approved_node.context()))
+    approved_node.received, hand_in = (lambda _: None), approved_node.hand_in
+    # the app takes a while, and the reply to the earlier run is there already
+    approved_node.hand_in = lambda reply: Timer(0.1, hand_in, [reply]).start()
+    again = replace(enrolment, run="r2")
+    assert approved_node.ask("query.enrol", again, app) is not None
+    assert len(approved_node.wire.replies) == 1
+    assert gate_log() == ""
 
 
 def test_a_message_that_does_not_arrive_whole_is_passed_over(
