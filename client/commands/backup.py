@@ -32,7 +32,7 @@ OF = "hospital's site"
 _LEFT_OUT = frozenset({"flower", "loopback", "reserved", "run.lock", FILE, SPOOL, *LOGS})
 # a lock, and the index of SQLite's log, which another machine would take for its own
 _MADE_ANEW = (".lock", "-shm")
-_KEPT = ("keys", "site.toml", "import.toml")
+_KEPT = ("keys", "site.toml", "proxy.env", "import.toml")
 
 
 def backup(

@@ -34,7 +34,7 @@ THERE_SECONDS = 60.0
 FORGOTTEN_SECONDS = 2 * 86400.0
 """Time without a question after which a run no longer counts as under way."""
 _APPROVALS = ("study_unknown", "study_not_approved", "not_on_roster")
-_DOCTOR = "fedlnm-site doctor and the site's screen say more."
+_DOCTOR = "More is said by fedlnm-site doctor, and on the site's screen."
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def words_of(need: Need) -> tuple[str, str]:
         text = "Decide with the coordinator, who sees which rules refuse and what would help."
         return f"{need.code} refuses{about}", text
     meaning = CODES.get(need.code) or PROBLEMS.get(need.code, need.code)
-    cure = f" -> {CURES[need.code]}." if need.code in CURES else ""
-    text = f"Reason: {meaning} ({need.code}){cure} {_DOCTOR}"
+    cure = f" -> {CURES[need.code]}" if need.code in CURES else ""
+    text = f"Reason: {meaning} ({need.code}){cure}. {_DOCTOR}"
     if need.code in _APPROVALS:
         return "an approval is missing", text
     if need.code in PROBLEMS:

@@ -13,6 +13,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.utils.durable import make_folder, place_durably
+from common.utils.text_file import as_word
 
 HEAD = "fedlnm-backup.json"
 _LARGEST_HEAD = 10_000
@@ -32,7 +33,12 @@ def pack(root: Path, out: Path, head: dict[str, Any], wanted: Wanted) -> None:
     InputError : there is a file of that name already.
     """
     if out.exists():
-        raise InputError("there is such a file", where=str(out), remedy="give another name")
+        dated = f"{out.stem}-{datetime.now(UTC):%Y%m%d-%H%M}{out.suffix}"
+        raise InputError(
+            "there is such a file",
+            where=str(out),
+            remedy=f"give another name, such as {as_word(out.with_name(dated))}",
+        )
     part = out.with_name(f".{out.name}.part")
     made = {**head, "made": datetime.now(UTC).isoformat(timespec="seconds")}
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -14,6 +14,7 @@ from common.utils.text_file import on_one_line
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.run_folder import RunFolder
 from server.progress.events import EventTail
+from server.progress.screen import PHASES
 
 
 def post_of(folder: CoordinatorFolder) -> Post | None:
@@ -67,5 +68,5 @@ class Notices:
 
     def _put(self, what: str, text: str) -> None:
         about = f"run {self._run.name} {what}"
-        phase = f" (phase {self._phase})" if self._phase else ""
+        phase = f" ({PHASES.get(self._phase, self._phase)})" if self._phase else ""
         self._outbox.put(f"fedlnm: {about}", f"{about[0].upper()}{about[1:]}{phase}. {text}")

@@ -47,6 +47,7 @@ def test_a_site_goes_on_from_its_newest_backup(settings: SiteSettings, tmp_path:
     (settings.work / "site.log").write_text("log")
     (settings.data).mkdir(exist_ok=True)
     (settings.data / "cohort.csv").write_text("patients")
+    (tmp_path / "qilu" / "proxy.env").write_text("https_proxy=http://proxy:3128\n")
     out, back = tmp_path / "qilu.backup", tmp_path / "back"
     shown = said(give("backup", tmp_path / "qilu", "--out", out))
     assert "ledger of 2 entries, the last of" in shown
@@ -58,6 +59,7 @@ def test_a_site_goes_on_from_its_newest_backup(settings: SiteSettings, tmp_path:
     public = identity.load(again.identity).private.public_key()
     assert not verify(ledger_path(again.work), public)
     assert not (again.work / "site.log").exists()
+    assert (back / "proxy.env").read_text() == "https_proxy=http://proxy:3128\n"
     assert not list((back / "data").iterdir()), "patients are no part of a backup"
     answer(again)
     assert site_db(again.work).ledger_end().number == 3

@@ -44,7 +44,9 @@ def test_what_is_wanted_comes_back_with_its_rights(folder: Path, tmp_path: Path)
 def test_nothing_is_ever_overwritten(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "backup.tar"
     pack(folder, out, {"of": "site"}, lambda _: True)
-    with pytest.raises(InputError, match="there is such a file"):
+    with pytest.raises(
+        InputError, match=r"there is such a file -> give another name, such as \S+-2\d{7}-\d{4}"
+    ):
         pack(folder, out, {"of": "site"}, lambda _: True)
     with pytest.raises(InputError, match="a backup overwrites nothing"):
         unpack(out, folder)

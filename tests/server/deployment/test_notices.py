@@ -68,7 +68,7 @@ def test_a_hospital_that_is_late_is_told_of_once_until_it_has_answered(
     titles = [one["title"] for one in hook.got]
     name = "fedlnm: run heart-20261130-120000 waits for"
     assert titles == [f"{name} north, south", f"{name} north"]
-    assert "(phase table1)" in hook.got[0]["message"]
+    assert "(Table 1)" in hook.got[0]["message"]
 
 
 def test_the_end_is_told_and_no_word_of_an_error_or_number_of_patients_leaves(
