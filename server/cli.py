@@ -15,6 +15,7 @@ from common.messages.feasibility import FeasibilityReport
 from common.study.model import load_study
 from common.utils.command_line import program
 from common.utils.console import consoles
+from common.utils.durable import write_durably
 from common.utils.processes import run_program
 from server.deployment import backup, commands
 
@@ -186,6 +187,7 @@ def feasibility(
     study: Annotated[Path, typer.Argument(help="study.toml")],
     files: Annotated[list[Path], typer.Argument(help="files of fedlnm-site check --share")],
     json_output: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    page: Annotated[Path | None, typer.Option(help="write it as a page, too (.html)")] = None,
 ) -> None:
     """Say before a study whether it would run, from the hospitals' checks.
 
@@ -196,8 +198,13 @@ def feasibility(
     Exit code 0: nothing stops the study. 1: something does.
     """
     from server.feasibility.assess import assess, lines
+    from server.feasibility.page import outlook_page
 
-    found = assess(load_study(study), [FeasibilityReport.read(file) for file in files])
+    asked = load_study(study)
+    found = assess(asked, [FeasibilityReport.read(file) for file in files])
+    if page is not None:
+        write_durably(page, outlook_page(asked, found, len(files)).encode())
+        screen.emit(f"page: {page}")
     if json_output:
         tree = {**dataclasses.asdict(found), "feasible": found.feasible}
         sys.stdout.write(json.dumps(tree, indent=1) + "\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pydicom
 import SimpleITK as sitk  # noqa: N813 - the name everyone knows it by
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
@@ -23,6 +24,8 @@ from common.utils.bounded import MIB, in_words, inflates_within
 
 _SERIES, _FRAME, _INSTANCES = "0020|000e", "0020|0052", "0008|0018"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEMS = 0xFFFE
+"""Group of the marks between the items of a sequence (PS3.5, 7.5)."""
 _DICOMDIR = MediaStorageDirectoryStorage
 
 
@@ -82,6 +85,7 @@ def read_header(path: Path, tags: Sequence[str | int]) -> pydicom.FileDataset:
         header = read_elements(path, ["SOPClassUID", *tags], pixels=False)
         if any(_is_cut_short(header, tag) for tag in header.keys()):  # noqa: SIM118
             raise EOFError
+        _check_items(header)
         announced = header.file_meta.get("MediaStorageSOPClassUID")
         own = header.get("SOPClassUID") or (announced if announced == _DICOMDIR else None)
         if not own or announced not in (None, own):
@@ -95,6 +99,21 @@ def _is_cut_short(header: pydicom.Dataset, tag: BaseTag) -> bool:
     if not isinstance(element, RawDataElement) or element.value is None:
         return False
     return element.length != _UNDEFINED_LENGTH and len(element.value) < element.length
+
+
+def _check_items(read: pydicom.Dataset) -> None:
+    """Raise EOFError where an item of a sequence reaches into the next one.
+
+    Of a damaged length, pydicom takes the elements of both for one item, and the later ones win.
+    """
+    for tag in read.keys():  # noqa: SIM118 - iterating decodes values
+        if tag.group == _ITEMS:
+            raise EOFError
+        element = read.get_item(tag)
+        known = element.VR if element is not None else None
+        if (known or (dictionary_VR(tag) if dictionary_has_tag(tag) else "")) == "SQ":
+            for item in read[tag].value or ():
+                _check_items(item)
 
 
 def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pydicom.FileDataset:
@@ -120,7 +139,9 @@ def read_elements(path: Path, tags: Sequence[str | int], *, pixels: bool) -> pyd
 def read_whole(path: Path) -> pydicom.FileDataset:
     """Read all elements of a DICOM file; errors as `read_elements`."""
     with _Bounded(path) as file:
-        return pydicom.dcmread(file)
+        read = pydicom.dcmread(file)
+    _check_items(read)
+    return read
 
 
 class _Bounded(io.BufferedReader):

@@ -25,7 +25,7 @@ from common.errors import InputError
 from tests.fixtures.archive import Scan, body, ellipses, person
 
 Change = Callable[[random.Random, Path], None]
-SEEDS = range(35)
+SEEDS = range(40)
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +109,23 @@ def swap_two_texts(rng: random.Random, path: Path) -> None:
     read.save_as(path)
 
 
+def lengthen_an_item(rng: random.Random, path: Path) -> None:
+    """Let an item of a sequence reach into the next one, as a flipped bit of its length does."""
+    data = bytearray(path.read_bytes())
+    marks = [at for at in range(len(data) - 8) if data[at : at + 4] == b"\xfe\xff\x00\xe0"]
+    at = rng.choice(marks) + 4
+    length = int.from_bytes(data[at : at + 4], "little")
+    data[at : at + 4] = (length + rng.randint(4, 90)).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
 def lose_a_file(rng: random.Random, path: Path) -> None:
     path.unlink()
 
 
 DAMAGE: tuple[Change, ...] = (
     *(cut, lose_a_block, spoil_bytes, lose_an_element, empty_an_element),
-    *(swap_two_texts, lose_a_file),
+    *(swap_two_texts, lose_a_file, lengthen_an_item),
 )
 
 

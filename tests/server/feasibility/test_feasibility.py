@@ -117,9 +117,18 @@ def test_rules_that_refuse_are_foretold_and_the_questions_of_the_run_meet_them(
 
 def agrees(folder: Path, study: Path, sites: list[str], out: Path, test_set: str) -> None:
     """Assert that a feasible study runs, with the counts, refusals, rounds and bytes foreseen."""
-    ended = run_program("server", "feasibility", study, *shared(folder, study, sites), "--json")
+    ended = run_program(
+        "server",
+        "feasibility",
+        study,
+        *shared(folder, study, sites),
+        "--json",
+        "--page",
+        out.with_suffix(".html"),
+    )
     assert ended.returncode == 0, ended.stderr
     tree = json.loads(ended.stdout)
+    assert "The study would run" in out.with_suffix(".html").read_text(encoding="utf-8")
     outlook = {one["name"]: one for one in tree["sets"]}
     (folder / "study.toml").write_bytes(study.read_bytes())
     assert run_simulation(folder, sites, out).returncode == 0
