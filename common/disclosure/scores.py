@@ -114,7 +114,7 @@ declare(
         name="placements",
         protects="test patients of the other hospitals with unusual scores",
         text="To compare scores across hospitals each learns how many patients of either outcome"
-        " lie in an interval of the score: none, or at least this many.",
+        " lie in an interval of the score: at least this many, or in a wide interval none.",
         setting="min_cell",
         sums=("placements",),
         check=check_placements,

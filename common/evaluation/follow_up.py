@@ -15,6 +15,7 @@ from common.statistics.base import Float, Int
 from common.statistics.follow_up import LifeTableResult, at_risk
 from common.statistics.log_rank import LogRankResult, observed_less_expected
 from common.statistics.ranked_pairs import RankedPairsResult
+from common.utils.halving import halved
 
 LEVEL = 0.95
 RISK_GROUPS = 5
@@ -242,51 +243,22 @@ def join_periods(events: Float, censored: Float, minimum: int) -> tuple[GroupedF
     """
     counts = np.stack([events, censored])
     everybody = counts.sum(axis=2)
-    shared = _halved(everybody, minimum)
+    shared = _ends(everybody, minimum)
     found = []
     for one in range(counts.shape[1]):
-        ends = _halved(_joined(counts[:, one], shared), minimum) if shared else []
+        ends = _ends(_joined(counts[:, one], shared), minimum) if shared else []
         last = [shared[end] for end in ends]
         joined = _joined(counts[:, one], last)
         found.append(GroupedFollowUp(np.array(last, dtype=np.int64), joined[0], joined[1]))
     return tuple(found)
 
 
-def _halved(counts: Float, minimum: int) -> list[int]:
+def _ends(counts: Float, minimum: int) -> list[int]:
     """Return the last place of each join of counts (2, rows, places); none if all are small."""
-    ends, fits = _halves(np.cumsum(counts, axis=2), 0, counts.shape[2], minimum)
-    return [end - 1 for end in ends] if fits else []
-
-
-def _halves(upto: Float, low: int, high: int, minimum: int) -> tuple[list[int], bool]:
-    """Return ends of the joins of [low, high), and whether they all fit.
-
-    Parameters
-    ----------
-    upto : (2, rows, places), counts up to each place, itself among them.
-    """
-    if high - low > 1:
-        middle = (low + high) // 2
-        first, left = _halves(upto, low, middle, minimum)
-        second, right = _halves(upto, middle, high, minimum)
-        if left and right:
-            return [*first, *second], True
-        # the half that does not fit takes in neighbours, each of which has enough of its own
-        while left and first:
-            start = first[-2] if len(first) > 1 else low
-            first = first[:-1]
-            if _fits(upto, start, high, minimum):
-                return [*first, high], True
-        while right and second:
-            end, second = second[0], second[1:]
-            if _fits(upto, low, end, minimum):
-                return [end, *second], True
-    return [high], _fits(upto, low, high, minimum)
-
-
-def _fits(upto: Float, low: int, high: int, minimum: int) -> bool:
-    before = upto[:, :, low - 1] if low else 0.0
-    return _large(upto[:, :, high - 1] - before, minimum)
+    if not _large(counts.sum(axis=2), minimum):
+        return []
+    rows = counts.reshape(-1, counts.shape[2])
+    return [end - 1 for end in halved(rows, minimum, empty=1)]
 
 
 def _large(counts: Float, minimum: int) -> bool:

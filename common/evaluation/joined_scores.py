@@ -26,6 +26,7 @@ from common.statistics.scores import (
     ConfusionResult,
     DecisionCountResult,
 )
+from common.utils.halving import halved
 
 AREA_DECIMALS, CORRELATION_DECIMALS = 3, 2
 # with fewer quantiles of a model than these, the thresholds are its edges
@@ -240,7 +241,7 @@ def group_scores(rows: Rows, edges: Float, minimum: int) -> Rows:
         high = 2.0 * bounds[-1] - bounds[-FEWEST_EDGES]
         bounds = np.concatenate([[low], bounds, [high]])
         cell = np.searchsorted(inner, scores[:, column], side="right")
-        ends = _halved(np.bincount(cell, minlength=inner.size + 1), 0, inner.size + 1, minimum)
+        ends = halved(np.bincount(cell, minlength=inner.size + 1)[None], minimum)
         held = [int((cell < end).sum()) for end in ends]
         place = _logits(held, ends, bounds)
         mean = np.bincount(group, weights=place) / np.bincount(group)
@@ -324,14 +325,7 @@ def _cells(counts: Int, first: int, below: int, minimum: int) -> tuple[list[int]
 
 def _halved(counts: Int, low: int, high: int, minimum: int) -> list[int]:
     """Return the ends of the joined cells of [low, high)."""
-    if high - low < 2:
-        return [high]
-    middle = (low + high) // 2
-    left, right = counts[low:middle].sum(), counts[middle:high].sum()
-    found = _halved(counts, low, middle, minimum) if left >= minimum else []
-    if right >= minimum:
-        return [*found, *_halved(counts, middle, high, minimum)]
-    return [*found[:-1], high]
+    return [low + end for end in halved(counts[None, low:high], minimum)]
 
 
 def _places(held: list[int], ends: list[int], bounds: Float, label: int) -> Float:

