@@ -31,7 +31,7 @@ from server.phases.radiomics import fit_radiomics
 from server.phases.table1 import table1
 from server.report.rows import evaluation_rows, table1_rows
 from sim.engines.inprocess import SERVER_NODE, task_identity
-from sim.equality import follow_up, label_free, references
+from sim.equality import follow_up, hazards, label_free, references
 from sim.equality.baseline import compare_table1
 from sim.equality.findings import Finding, Findings, as_table, at_most
 from sim.equality.linear import Tell, compare_filling, compare_linear, pooled_clinical, steps_of
@@ -288,6 +288,8 @@ def compare_synthetic(plan: Plan, tell: Tell) -> list[Finding]:
         tell(f"synthetic: a time to event{f', left out without {missing}' if missing else ''}")
         if not missing:
             follow_up.compare_follow_up(one.findings, study, work / "timed", SEED)
+        tell("synthetic: a network of discrete hazards")
+        hazards.compare_hazards(one.findings, study, work / "hazards", SEED)
         tell("synthetic: clinical model, test sets, Table 1")
         one.clinical(clinical, decision)
         one.evaluation(decision)

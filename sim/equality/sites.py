@@ -125,7 +125,8 @@ def _settings(name: str, study: Study, work: Path) -> SiteSettings:
     """Return settings of a site whose identity key is the simulated one."""
     folder = work / name
     place_identities([(name, folder / "site.toml")])
-    return SiteSettings(name=name, work=folder, identity=folder / "keys" / "identity.pem")
+    identity = folder / "keys" / "identity.pem"
+    return SiteSettings(name=name, work=folder, identity=identity, verify=False)
 
 
 class Hospitals:
