@@ -206,10 +206,11 @@ def missing_data(results: Results) -> str:
 
 
 def partition(results: Results) -> str:
-    """Say how patients were divided, and that no patient is in two parts."""
+    """Say how patients were divided, and at which level parts are disjoint."""
     folds = results.settings.folds if results.settings else None
-    text = "Patients are divided by hospital and by the split that each hospital declares; no"
-    text += " patient is in two sets."
+    text = "Patients are divided by hospital and by the split that each hospital declares. A"
+    text += " hospital lists each of its patients once, in one set; one who was treated at two"
+    text += " hospitals cannot be recognised."
     if folds:
         text += f" Training patients form {words.count_in_words(folds)} folds, stratified by"
         text += " outcome and rare levels; every training figure is of patients that the model was"
@@ -272,9 +273,12 @@ def _networks(settings: RecordedSettings) -> Iterator[str]:
             start = str(block.get("pretrained") or "random weights")
             if settings.follow_up:
                 start += ", with an output for the hazard in each period (discrete time)"
+            loss = "likelihood of discrete hazards" if settings.follow_up else "cross-entropy"
+            more = "flips and random parts of the crops" if block.get("augment") else "none"
             yield (
                 f"{MODELS[name].label}: residual network with {block.get('layers')} blocks, from"
-                f" {start}; {block.get('optimiser')} at {block.get('learning_rate')}, batches of"
+                f" {start}; loss: {loss}; augmentation: {more}; {block.get('optimiser')} at"
+                f" {block.get('learning_rate')}, batches of"
                 f" {block.get('batch_size')}, at most {block.get('rounds')} rounds of"
                 f" {block.get('strategy')}."
             )

@@ -26,6 +26,7 @@ from server.manuscript import (
     flow,
     full_model,
     items,
+    result_tables,
     size,
     tripod_ai,
     tripod_ai_abstract,
@@ -76,7 +77,8 @@ def write_manuscript(results: Results, run: Path) -> Manuscript:
     _write_tables(folder, answers, results, bundle)
     (folder / "model-card.md").write_text(model_card(results, fields), encoding="utf-8")
     page = _write_page(results, folder, missing, (checklists, figures, models))
-    document = _write_document(results, folder, [*checklists, *figures, *models])
+    shown = result_tables.result_blocks(results)
+    document = _write_document(results, folder, [*shown, *figures, *checklists, *models])
     described = crate.crate(results, fields, run)
     (run / crate.NAME).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     return Manuscript(page, document, missing)
@@ -164,6 +166,6 @@ def _write_document(results: Results, folder: Path, blocks: list[Block]) -> Path
     if not word_file.can_write():
         return None
     path = folder / "manuscript.docx"
-    title = f"{results.study.name}: reporting tables"
+    title = f"{results.study.name}: tables for the manuscript"
     word_file.write_document(path, title, "For research use only.", blocks)
     return path

@@ -41,7 +41,16 @@ def test_the_folder_has_a_page_a_word_file_tables_and_a_card(tmp_path: Path) -> 
     addresses = set(re.findall(r'href="([^"#]*)', page))
     assert addresses == {"../report/index.html"} and "src=" not in page
     assert found.document is not None
-    tables = docx.Document(str(found.document)).tables
+    document = docx.Document(str(found.document))
+    titles = [one.text for one in document.paragraphs if one.style.name == "Heading 1"]
+    assert titles[0] == "Characteristics of the patients" and len(set(titles)) == len(titles)
+    assert {"Performance: external test set 1", "Calibration: training set"} <= set(titles)
+    tables = document.tables
+    printed = {cell.text for row in tables[titles.index("Performance: external test set 1")].rows
+               for cell in row.cells}  # fmt: skip
+    auc = next(r for r in results.performance if (r.run, r.set) == ("federated", "external_1"))
+    assert any(text.startswith(f"{auc.auc:.3f}\n{auc.ci_low:.3f}") for text in printed)
+    tables = tables[titles.index("TRIPOD+AI") :]
     wanted = lines(tmp_path / "manuscript" / "tripod_ai.csv")
     assert [row.cells[0].text for row in tables[0].rows[1:]] == [row["item"] for row in wanted]
     widths = [column.width for column in tables[0].columns]
