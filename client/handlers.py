@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from client.store.batches import keep_batches
 from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
 from client.store.departures import consent_to
+from client.store.levels import moved_levels
 from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
 from client.versions import software
@@ -466,16 +468,19 @@ def _fix_levels(
 def _by_level(
     workspace: Workspace, rows: Rows, subset: str, request: EvaluateRequest
 ) -> dict[str, LevelAreas]:
-    """Return areas and calibration by level and stratum, of a set that this site alone holds."""
-    cuts = request.cuts
-    codes = level_codes(workspace.study, workspace.tables.read("coded", subset).values, cuts)
-    return {
-        column.name: areas_by_level(
-            rows,
-            codes[:, position],
-            len(level_names(column, cuts.get(column.name))),
-            workspace.privacy,
-            request.edges,
-        )
-        for position, column in enumerate(strata_columns(workspace.study))
-    }
+    """Return areas and calibration by level and stratum, of a set that this site alone holds.
+
+    All levels of a column are withheld where a few patients had others in an earlier study.
+    """
+    study, cuts = workspace.study, request.cuts
+    codes = level_codes(study, workspace.tables.read("coded", subset).values, cuts)
+    patients = [p.patient_id for p in workspace.cohort.subset(study, subset)]
+    moved = moved_levels(workspace.draft, patients, study.strata, codes)
+    found: dict[str, LevelAreas] = {}
+    for position, column in enumerate(strata_columns(study)):
+        gone = column.name in moved
+        own = np.full(rows.n, np.nan) if gone else codes[:, position]
+        levels = len(level_names(column, cuts.get(column.name)))
+        one = areas_by_level(rows, own, levels, workspace.privacy, request.edges)
+        found[column.name] = replace(one, hidden=np.ones(levels)) if gone else one
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client import handlers
 from common.bundle.bundle import Bundle, sign_files
 from common.errors import RefusedError
 from common.messages.exchanges import EvaluateReply, EvaluateRequest, SumItem
@@ -22,10 +23,9 @@ pytestmark = pytest.mark.usefixtures("server_identity")
 Evaluate = Callable[..., EvaluateReply]
 
 
-@pytest.fixture
-def evaluate(coordinator: Any, tabular: Path) -> Evaluate:
-    """Site c's measures of its own test set, cut at an age, in a run of this name."""
-    rehearsal = coordinator.rehearse(tabular, strata=["age"])
+def measures(coordinator: Any, tabular: Path, **study: Any) -> Evaluate:
+    """Return what asks for site c's measures of its own test set, cut at an age, in a run."""
+    rehearsal = coordinator.rehearse(tabular, strata=["age"], **study)
     rehearsal.federation().enrol()
     marker = Select(columns=("marker",)), Impute(columns=("marker",), fill=np.zeros(1))
     view = table("clinical").then(*marker, Sigmoid(a=-1.0, b=0.0))
@@ -51,6 +51,26 @@ def evaluate(coordinator: Any, tabular: Path) -> Evaluate:
         return reply
 
     return ask
+
+
+@pytest.fixture
+def evaluate(coordinator: Any, tabular: Path) -> Evaluate:
+    return measures(coordinator, tabular)
+
+
+def test_a_column_cut_elsewhere_in_another_study_shows_no_levels_where_few_change(
+    coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts(name: str, age: float) -> Any:
+        found = measures(coordinator, tabular, name=name)(name, age)
+        return found.strata["external_1"]["age"].counts
+
+    first = counts("first", 58.0)
+    assert first.sum() > 0
+    assert counts("near", 59.0).sum() == 0
+    monkeypatch.setattr(handlers, "moved_levels", lambda *_: frozenset())
+    between = (counts("unwatched", 59.0) - first)[0]
+    assert 0 < between.sum() < 3  # of this age, with and without the endpoint
 
 
 def test_a_column_cut_elsewhere_under_another_runs_name_is_refused(evaluate: Evaluate) -> None:
