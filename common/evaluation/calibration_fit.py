@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -158,11 +158,14 @@ def fit_grouped(rows: Rows, edges: Float, minimum: int) -> CalibrationFit:
         return fit_rows(rows)
     found = fit_rows(group_scores(rows, edges, minimum))
     few = min(found.positives, found.n - found.positives) < FEWEST_GROUPED
-    kept = without_slopes(found) if few else found
-    n, positives, expected, *others = vars(kept).values()
-    return CalibrationFit(
-        n, positives, np.round(expected, 2), *(np.round(own, 3) for own in others)
-    )
+    kept = rounded_fit(without_slopes(found) if few else found)
+    return replace(kept, expected=np.round(kept.expected, 2))
+
+
+def rounded_fit(found: CalibrationFit) -> CalibrationFit:
+    """Round figures that the outcomes are in: all their digits are equations in the outcomes."""
+    n, positives, expected, *others = vars(found).values()
+    return CalibrationFit(n, positives, expected, *(np.round(own, 3) for own in others))
 
 
 def calibration_question(histogram: ClassHistogramResult) -> CalibrationSums:

@@ -114,7 +114,8 @@ def without_late_digits(found: Evaluation) -> Evaluation:
 
     All digits of two such numbers, of cells that end elsewhere, would tell in whose cells the
     patients of a class are: somebody who knows the scores could try all outcomes. The last digits
-    of a sum even tell in which order the patients stand in the hospital's table.
+    of a sum even tell in which order the patients stand in the hospital's table. Of a set over
+    hospitals all digits of one Brier score are an equation that a lattice reduction solves.
     """
     smooth, again = found.smooth, found.smooth.recalibrated
     recalibrated = replace(

@@ -16,9 +16,10 @@ from common.evaluation.calibration_fit import (
     calibration_question,
     fit_sums,
     fit_unknown,
+    rounded_fit,
 )
 from common.evaluation.joined_scores import join_decision
-from common.evaluation.local import Evaluation, smooth_measures
+from common.evaluation.local import Evaluation, smooth_measures, without_late_digits
 from common.messages.exchanges import SumItem
 from common.statistics.base import Float
 from common.statistics.calibration import CalibrationSums
@@ -78,6 +79,8 @@ def evaluate_over_sites(
         if area is None:
             methods = (f"withheld: fewer than {minimum} patients of one class",) * len(names)
         evaluation = _evaluation_of(sums, area, cuts, minimum)
+        if minimum > 1:
+            evaluation = without_late_digits(evaluation)
         one = with_curves(subset, names, evaluation, methods)
         known = subset == TRAIN and area is not None
         found.append(replace(one, within=areas_within(names, answers[-1]) if known else {}))
@@ -175,7 +178,7 @@ def _areas(
         return {}
     totals = found[len(known) :]
     return {
-        subset: (area, fit_sums(histograms[subset], asked[subset], total))
+        subset: (area, rounded_fit(fit_sums(histograms[subset], asked[subset], total)))
         for subset, area, total in zip(known, found, totals, strict=False)
     }
 

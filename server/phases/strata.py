@@ -21,6 +21,7 @@ from common.evaluation.calibration_fit import (
     calibration_question,
     fit_sums,
     fit_unknown,
+    rounded_fit,
 )
 from common.evaluation.level_areas import LevelAreas, hidden_levels, publishable_levels
 from common.learning.quantile_cells import ROUNDS, Quantile, Tally, roundest
@@ -238,7 +239,7 @@ def _areas(
     )
     if any_unread(found):
         return {}
-    fits = map(fit_sums, histograms, asked, found[len(levels) :])
+    fits = map(rounded_fit, map(fit_sums, histograms, asked, found[len(levels) :]))
     return dict(zip(levels, zip(found, fits, strict=False), strict=True))
 
 
