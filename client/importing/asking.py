@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
@@ -12,12 +13,13 @@ from client.importing.pseudonyms import same_person
 from client.importing.survey import Survey
 from client.importing.table import known_values, unknown_codes, wanted_columns
 from common.study.model import Study
-from common.utils.text_file import number, skeleton, spelt_alike
+from common.utils.text_file import number, plain_text, skeleton, spelt_alike
 
 Ask = Callable[[str, Sequence[str], str], str]
 """Asks a question with its possible answers and the most likely one; "" is an answer, too."""
 MATCHES: tuple[Match, ...] = ("PatientID", "AccessionNumber")
 _ENOUGH_COMMON = 1
+_MOST_ROIS = 40
 
 
 def completed(
@@ -38,6 +40,11 @@ def completed(
         question = f"{column} is in the images the element"
         update = {"id": column, "match": ask(question, MATCHES, match)}
         mapping = mapping.model_copy(update=update)
+    drawn = _rois(found)
+    if study.needs_images and not (mapping.roi or mapping.choices) and drawn:
+        question = "name of the ROI of the study (- = another one in each patient)"
+        said = ask(question, (*drawn, "-"), "")
+        mapping = mapping.model_copy(update={"roi": () if said == "-" else (said,)})
     columns, constants = dict(mapping.columns), dict(mapping.constants)
     for name in wanted_columns(study):
         if name in columns or name in constants:
@@ -59,6 +66,18 @@ def completed(
         said = ask(question, (*known, "-"), _same_word(value, known))
         codes.setdefault(name, {})[value] = "" if said == "-" else said
     return mapping.model_copy(update={"codes": codes})
+
+
+def _rois(found: Survey) -> tuple[str, ...]:
+    """Return the names of all ROIs, the most frequent first, if a file holds several.
+
+    With one a file there is nothing to choose, whatever their names.
+    """
+    names = [{plain_text(name) for name in one.rois.values()} for one in found.contours]
+    if all(len(own) < 2 for own in names):
+        return ()
+    counts = Counter(name for own in names for name in own - {"", "-"})
+    return tuple(name for name, _ in counts.most_common(_MOST_ROIS))
 
 
 def _same_word(value: str, known: Sequence[str]) -> str:

@@ -12,9 +12,12 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SUMS, SIGNATURE, REQUIREMENTS, FACTS = (
@@ -35,6 +38,9 @@ Point = tuple[int, int, int, int]
 
 class KitError(Exception):
     """The kit is not as it was signed, or this machine cannot take it."""
+
+    def __init__(self, what: str, remedy: str = "ask for the kit again") -> None:
+        super().__init__(f"{what} -> nothing was installed; {remedy}")
 
 
 def _recover(y: int, odd: int) -> int:
@@ -172,6 +178,8 @@ def _sha256(path: Path) -> str:
 def install(kit: Path, target: Path) -> None:
     """Install the wheels of a checked kit into a new virtual environment.
 
+    One that is there takes its place only when it is whole.
+
     Raises
     ------
     KitError : another Python than the kit is for, or a target that is not empty.
@@ -180,9 +188,36 @@ def install(kit: Path, target: Path) -> None:
     facts = json.loads((kit / FACTS).read_text(encoding="utf-8"))
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if own != facts["python"]:
-        raise KitError(f"the kit is for Python {facts['python']}, this is {own}")
-    if target.exists() and any(target.iterdir()):
-        raise KitError(f"{target} is not empty: name another folder with --to, or remove it")
+        raise KitError(
+            f"the kit is for Python {facts['python']}, this is {own}",
+            f"install Python {facts['python']}, or ask for a kit for {own}",
+        )
+    with _replaced(target):
+        _fill(kit, target)
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[None]:
+    """Put an earlier installation aside, and back if the new one does not come whole."""
+    before = target.with_name(f"{target.name}.before")
+    earlier = (target / "bin" / "fedlnm-site").exists()
+    if not earlier and target.exists() and any(target.iterdir()):
+        remedy = "name another folder with --to, or remove it"
+        raise KitError(f"{target} is not empty, and no installation", remedy)
+    if earlier:
+        shutil.rmtree(before, ignore_errors=True)
+        target.rename(before)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        if earlier:
+            before.rename(target)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _fill(kit: Path, target: Path) -> None:
     # without pip: Debian's Python has none, and no ensurepip either
     venv.create(target, with_pip=False)
     python = target / "bin" / "python"
@@ -217,13 +252,15 @@ def main() -> int:
             return 0
         install(kit, given.to)
     except KitError as error:
-        print(f"error {error} -> nothing was installed; ask for the kit again", file=sys.stderr)
+        print(f"error {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
         print(f"error pip ended with {error.returncode} -> see the lines above", file=sys.stderr)
         return 1
     print(f"installed: {given.to / 'bin' / 'fedlnm-site'}")
-    print(f'next: export PATH="{given.to / "bin"}:$PATH", then follow docs/site.md from "Join"')
+    print(
+        f'next: export PATH="{given.to / "bin"}:$PATH", then "Join" in {kit / "docs" / "site.md"}'
+    )
     return 0
 
 

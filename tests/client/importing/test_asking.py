@@ -13,7 +13,7 @@ from client.importing.mapping import ImportMapping
 from client.importing.survey import Survey, survey_export
 from common.study.model import Study
 from tests import builders
-from tests.fixtures.archive import Scan, body, person
+from tests.fixtures.archive import Scan, body, ellipses, person
 
 
 @pytest.fixture
@@ -105,3 +105,26 @@ def test_a_level_that_is_spelt_otherwise_is_offered(found: Survey) -> None:
     assert completed(given, frame, found, study(), who).codes == {
         "sex": {"Male ": "male", "FEMALE": "female"}
     }
+
+
+@pytest.mark.parametrize(("images", "asked"), [(True, True), (False, False)])
+def test_the_roi_is_asked_for_once_where_a_file_holds_several(
+    frame: pd.DataFrame, tmp_path: Path, *, images: bool, asked: bool
+) -> None:
+    """Twenty patients with a spinal cord each would be twenty choices."""
+    for number, names in ((3, ("GTV", "cord")), (4, ("cord", "GTV")), (5, ("GTV",))):
+        scan = Scan(person(number), body(number))
+        scan.write(tmp_path / str(number))
+        polygons = ellipses((26, 22), 6, range(8, 13))
+        scan.rtstruct(tmp_path / f"rt{number}", dict.fromkeys(names, polygons))
+    models = {"base_models": ["clinical", "radiomics"]} if images else {}
+    features = {"radiomics": {"settings": "radiomics-original", "expected_features": 105}}
+    wanted = builders.study(
+        clinical=[builders.number("age")], **models, **(features if images else {})
+    )
+    who = Person()
+    constants = {"split": "train", "label": "1", "age": "1"}
+    given = ImportMapping(id="exam", constants=constants)
+    made = completed(given, frame, survey_export(tmp_path), wanted, who)
+    assert (made.roi == ("GTV",)) is asked, "the most frequent name is the first answer"
+    assert any("name of the ROI" in question for question, _ in who.asked) is asked

@@ -214,14 +214,15 @@ def test_questions_are_asked_once(hospital) -> None:
     hospital.patient(1)
     hospital.rows((person(1).patient, "ja", 71, 2))
     (hospital.site / "import.toml").unlink()
-    # ids, what they are, label, split, age, sex, and the codes of label and sex
-    said = "\n".join(["", "", "pn", "=train", "alter", "geschlecht", "1", "female"])
-    shown = hospital.run(said=said + "\n")
+    # ids, what they are, ROI, label, split, age, sex, and the codes of label and sex
+    answers = ["", "", "-", "pn", "=train", "alter", "geschlecht", "1", "female"]
+    shown = hospital.run(said="\n".join(answers) + "\n")
     assert "2 contours fit" in shown.output, "two ROIs, and nobody has said which"
-    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
-    hospital.map(f'roi = ["GTV"]\n{text}')
-    shown = hospital.run(said="")
+    shown = hospital.run(said="GTV\n")
     assert shown.exit_code == 0, shown.output
+    text = (hospital.site / "import.toml").read_text(encoding="utf-8")
+    assert 'roi = [\n    "GTV",\n]' in text
+    assert hospital.run(said="").exit_code == 0, "nothing is asked any more"
     assert person(1).patient not in text
 
 

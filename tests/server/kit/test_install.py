@@ -188,5 +188,24 @@ def test_another_python_than_the_kits_is_named(kit: Path, tmp_path: Path) -> Non
     (kit / install.FACTS).write_text(
         json.dumps({"python": f"{sys.version_info[0]}.{sys.version_info[1]}"})
     )
-    with pytest.raises(KitError, match="is not empty"):
+    with pytest.raises(KitError, match=r"is not empty.*name another folder"):
         install.install(kit, tmp_path / "full")
+
+
+def test_an_earlier_installation_is_replaced_by_a_whole_one_only(
+    kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "fedlnm"
+    program = target / "bin" / "fedlnm-site"
+    program.parent.mkdir(parents=True)
+    program.write_text("old")
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    (kit / install.FACTS).write_text(json.dumps({"python": own}))
+    (kit / "wheels" / "pip-25.0-py3-none-any.whl").write_bytes(b"")
+    with pytest.raises(subprocess.CalledProcessError):  # an empty wheel of pip does not run
+        install.install(kit, target)
+    assert program.read_text() == "old"
+    monkeypatch.setattr(install.subprocess, "run", lambda *_, **__: program.write_text("new"))
+    install.install(kit, target)
+    assert program.read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir() if "fedlnm" in path.name] == ["fedlnm"]
