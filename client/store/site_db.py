@@ -582,10 +582,16 @@ def recall_study(work: Path, digest: str) -> Study:
     text = site_db(work).fact("study", digest)
     if text is None:
         raise StudyError("the site was not enrolled in this study", where="study digest")
-    study = Study.model_validate_json(text)
+    study = _read_study(text)
     if study.digest() != digest:
         raise StudyError("the stored study has another digest", where="study digest")
     return study
+
+
+@lru_cache(maxsize=16)
+def _read_study(text: str) -> Study:
+    """Return the study of a text that is kept; it is asked for with every message."""
+    return Study.model_validate_json(text)
 
 
 def question_of(items: Sequence[Item]) -> str:

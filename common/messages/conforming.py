@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -66,13 +67,18 @@ def conform(value: Any, declared: Any, where: str, lengths: dict[str, int]) -> N
         _expect(value.dtype == wanted, "dtype", f"{where} (expected {wanted})")
     elif dataclasses.is_dataclass(declared):
         _expect(type(value) is declared, "type", where)
-        types_of, known = get_type_hints(declared, include_extras=True), dict(lengths)
-        for field in dataclasses.fields(declared):
-            conform(
-                getattr(value, field.name), types_of[field.name], f"{where}.{field.name}", known
-            )
+        known = dict(lengths)
+        for name, hint in _fields(cast(Any, declared)):
+            conform(getattr(value, name), hint, f"{where}.{name}", known)
     else:
         _conform_scalar(value, declared, where)
+
+
+@cache
+def _fields(declared: Any) -> tuple[tuple[str, Any], ...]:
+    """Return names and declared types of a plain class; reading them takes longer than a check."""
+    hints = get_type_hints(declared, include_extras=True)
+    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(declared))
 
 
 def _conform_scalar(value: Any, declared: Any, where: str) -> None:

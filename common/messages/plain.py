@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from common.utils.durable import make_folder, place_durably
 
 T = TypeVar("T")
 _CLASSES: dict[str, type[Any]] = {}
+_FIELDS: dict[type[Any], tuple[str, ...]] = {}
 _CLASS_KEY, _ARRAY_KEY = "__class__", "__array__"
 _LEAVES = frozenset({type(None), bool, int, float, str})
 
@@ -33,6 +34,7 @@ def plain(cls: type[T]) -> type[T]:
     if name in _CLASSES and _CLASSES[name].__module__ != cls.__module__:
         raise TypeError(f"two plain classes are called {name}")
     _CLASSES[name] = made
+    _FIELDS[made] = tuple(one.name for one in dataclasses.fields(cast(Any, made)))
     return made
 
 
@@ -51,7 +53,7 @@ def to_tree(value: Any) -> tuple[Any, list[NDArray[Any]]]:
 # until the garbage is collected
 def _walk(item: Any, arrays: list[NDArray[Any]]) -> Any:
     """Convert one value, moving its arrays to the list."""
-    if item is None or isinstance(item, bool | int | float | str):
+    if type(item) in _LEAVES or isinstance(item, int | float | str):
         return item
     if isinstance(item, np.ndarray):
         arrays.append(item)
@@ -65,8 +67,8 @@ def _walk(item: Any, arrays: list[NDArray[Any]]) -> Any:
         return [_walk(part, arrays) for part in item]
     if isinstance(item, dict):
         return {_string_key(key): _walk(part, arrays) for key, part in item.items()}
-    if dataclasses.is_dataclass(item) and type(item).__name__ in _CLASSES:
-        fields = {f.name: _walk(getattr(item, f.name), arrays) for f in dataclasses.fields(item)}
+    if (names := _FIELDS.get(type(item))) is not None:
+        fields = {name: _walk(getattr(item, name), arrays) for name in names}
         return {_CLASS_KEY: type(item).__name__, **fields}
     raise TypeError(f"{type(item).__name__} is not plain data")
 
@@ -112,7 +114,7 @@ def _build(item: Any, arrays: list[NDArray[Any] | None]) -> Any:
     if cls is None:
         raise ValueError(f"unknown class {str(name)[:40]!r} in plain data")
     given = {key: _build(part, arrays) for key, part in item.items() if key != _CLASS_KEY}
-    if set(given) != {field.name for field in dataclasses.fields(cls)}:
+    if given.keys() != set(_FIELDS[cls]):
         raise ValueError(f"fields of {cls.__name__} do not match this release")
     return cls(**given)
 

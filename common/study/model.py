@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -498,7 +499,18 @@ class Study(Settings):
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the canonical JSON of the validated study."""
+        return self.own_digest
+
+    @cached_property
+    def own_digest(self) -> str:
+        """The digest; every message asks for it some twenty times."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, and then another digest."""
+        made = super().model_copy(update=update, deep=deep)
+        vars(made).pop("own_digest", None)
+        return made
 
     def canonical(self) -> str:
         """Return the validated study as JSON, every key written out, in one line.

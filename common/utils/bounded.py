@@ -10,7 +10,7 @@ import json
 import stat
 import tomllib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -88,19 +88,13 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
 
 def is_too_deep(data: object) -> bool:
     """Return whether lists and dictionaries lie more than `DEEPEST` levels inside each other."""
-    level = [data]
+    level = [data] if isinstance(data, list | dict) else []
     for _ in range(DEEPEST + 1):
-        level = [part for one in level for part in _parts(one) if isinstance(part, list | dict)]
+        parts = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [part for own in parts for part in own if isinstance(part, (list, dict))]
         if not level:
             return False
     return True
-
-
-def _parts(one: object) -> Iterator[object]:
-    if isinstance(one, dict):
-        yield from one.values()
-    elif isinstance(one, list):
-        yield from one
 
 
 def read_zip(

@@ -157,6 +157,14 @@ def test_the_robust_preset_changes_the_training_of_networks_alone() -> None:
         assert network.learning_rate == 1e-4
 
 
+def test_a_copy_with_other_values_has_another_digest() -> None:
+    study = parse_study(MINIMAL)
+    digest = study.digest()
+    other = study.model_copy(update={"seed": 2})
+    assert other.digest() == parse_study(MINIMAL + "seed = 2\n").digest() != digest
+    assert other.model_copy(update={"seed": study.seed}).digest() == digest
+
+
 def test_the_digest_ignores_comments_and_order_but_not_values() -> None:
     lines = MINIMAL.strip().splitlines()
     shuffled = parse_study("# a comment\n" + "\n".join(lines[::-1]))

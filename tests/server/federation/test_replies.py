@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from common.errors import ImplausibleError, StudyError
 from common.evaluation.calibration_fit import CalibrationFit
 from common.evaluation.canaries import CanaryAudit, CanaryFigures
 from common.evaluation.level_areas import areas_by_level
-from common.evaluation.local import evaluate_locally
+from common.evaluation.local import Evaluation, evaluate_locally
 from common.evaluation.membership import MembershipAudit
 from common.evaluation.release_audit import ReleaseAudit
 from common.masking.absence import Consent
@@ -56,7 +57,7 @@ from common.statistics.base import Rows
 from common.statistics.class_histogram import score_edges
 from common.statistics.moments import Means
 from common.statistics.placements import DeLongResult
-from common.study.model import Study
+from common.study.model import PrivacySettings, Study
 from common.study.sums import subsets_of
 from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
@@ -65,7 +66,7 @@ from tests.server.federation.test_federation import NO_RANGES, VALUES, VIEW, Hos
 
 SITE = "b"
 EDGES = score_edges(np.tile([0.25, 0.5, 0.75], (2, 1)))
-RNG = np.random.default_rng(5)
+PATIENTS = 30
 OPENING = Opening("s", 0, "q", "dl3d", "final", 0, ("a", "b", "c"), ("a", "b"))
 KEY = SignedKey("b", "r", "d", "d", "s", "A" * 44, "A" * 88, 0, "", "")
 
@@ -90,11 +91,19 @@ def study() -> Study:
     return own.model_copy(update={"fusion_models": ("fusion_decision",)})
 
 
+@cache
+def own_set(privacy: PrivacySettings) -> tuple[Evaluation, Any]:
+    """Return what a hospital finds on its own test set, by and without levels; found once."""
+    n = PATIENTS
+    values = np.random.default_rng(5).uniform(0.01, 0.99, (n, 2))
+    rows = Rows(values, ("x", "y"), np.arange(n) % 2.0, np.full(n, -1))
+    levels = areas_by_level(rows, np.arange(n) % 2.0, 2, privacy, EDGES)
+    return evaluate_locally(rows, np.array([0.5, 0.5]), EDGES, 3), levels
+
+
 def evaluated(request: EvaluateRequest, site: str, study: Study) -> EvaluateReply:
-    own = tuple(name for name in request.test_sets if name == "own")
-    n = 30
-    rows = Rows(RNG.uniform(0.01, 0.99, (n, 2)), ("x", "y"), np.arange(n) % 2.0, np.full(n, -1))
-    levels = areas_by_level(rows, np.arange(n) % 2.0, 2, study.privacy, request.edges)
+    own, n = tuple(name for name in request.test_sets if name == "own"), PATIENTS
+    found, levels = own_set(study.privacy)
     searched = CanaryFigures(4, 9, 6, 1, 40, 3)
     fit = (np.full(2, value) for value in (9.5, 0.1, 0.4, 0.2, 0.5, 0.9, 0.3))
     shares = np.array([[0.5, 0.41, 0.6]])
@@ -102,7 +111,7 @@ def evaluated(request: EvaluateRequest, site: str, study: Study) -> EvaluateRepl
         site=site,
         request=request.digest,
         counts={"t": (20, 10)} | dict.fromkeys(own, (n, n // 2)),
-        evaluations=dict.fromkeys(own, evaluate_locally(rows, np.array([0.5, 0.5]), EDGES, 3)),
+        evaluations=dict.fromkeys(own, found),
         parts={"t": DeLongResult(20, 10, np.array([0.5, 0.6]), np.eye(2))},
         fits={"t": CalibrationFit(20, 10, *fit)},
         withheld=(Refusal("test_rows", 10.0, "t"),),

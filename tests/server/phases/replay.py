@@ -1,7 +1,8 @@
-"""Run a recorded program again, in a process of its own, and print what it asks.
+"""Run recorded programs again, in a process of their own, and print what each asks.
 
-`python -m tests.server.phases.replay FILE [own | library]`: with the coordinator's solutions, with
-this processor's own ones, or with the library's functions in place of portable arithmetic.
+`python -m tests.server.phases.replay told | own | library FILE ...`: with the coordinator's
+solutions, with this processor's own ones, or with the library's functions in place of portable
+arithmetic.
 """
 
 from __future__ import annotations
@@ -121,15 +122,22 @@ def use_the_library() -> None:
     portable.exp, portable.log = np.exp, np.log
 
 
+def replayed(recording: Recording, *, own: bool) -> dict[str, Any]:
+    federation = Replay(recording, own=own)
+    PROGRAMS[recording.program](federation)
+    return {
+        "asked": federation.digests,
+        "other_bits": federation.other_bits,
+        "together": federation.together,
+    }
+
+
 def main() -> None:
-    variant = sys.argv[2] if len(sys.argv) > 2 else ""
+    variant, *files = sys.argv[1:]
     if variant == "library":
         use_the_library()
-    recording = read_plain(Path(sys.argv[1]))
-    federation = Replay(recording, own=variant == "own")
-    PROGRAMS[recording.program](federation)
-    found = {"asked": federation.digests, "other_bits": federation.other_bits}
-    print(json.dumps({**found, "together": federation.together}))
+    own = variant == "own"
+    print(json.dumps([replayed(read_plain(Path(file)), own=own) for file in files]))
 
 
 if __name__ == "__main__":

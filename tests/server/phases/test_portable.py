@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests import builders
 from tests.processors import run_on
 from tests.server.phases.replay import DEEP, PROGRAMS, Recording
 
+WHAT = {"study": "study", "linear": "features", "rbf": "features"}
+"""Names of the recorded programs, and which of `PROGRAMS` each is."""
 RBF = {"svm": {"kernel": "rbf", "landmarks": 24, "max_rounds": 6}}
 
 
@@ -100,21 +103,10 @@ def wide_study(**settings: Any) -> Study:
     return builders.open_study(3, **models, **settings)
 
 
-@pytest.fixture(params=["study", "linear", "rbf"])
-def recorded(
-    request: pytest.FixtureRequest,
-    tabular: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> tuple[Path, list[str]]:
-    """A file with all that a coordinator has learnt, and the digests of what it asked."""
-    program = "study" if request.param == "study" else "features"
-    with task_identity(SERVER_NODE):
-        if program == "study":
-            coordinator = of_the_tabular_study(tabular, tmp_path)
-        else:
-            coordinator = of_many_columns(wide_study(**(RBF if request.param == "rbf" else {})))
-        coordinator.keep(monkeypatch)
+def record(coordinator: Coordinator, program: str, folder: Path) -> tuple[Path, list[str]]:
+    """Return a file with all that a coordinator has learnt, and the digests of what it asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        coordinator.keep(patch)
         PROGRAMS[program](coordinator)
     recording = Recording(
         program=program,
@@ -124,36 +116,66 @@ def recorded(
         agreed=coordinator.values,
         replies=coordinator.replies,
     )
-    write_plain(tmp_path / "recording.safetensors", recording)
-    return tmp_path / "recording.safetensors", coordinator.digests
+    write_plain(folder / "recording.safetensors", recording)
+    return folder / "recording.safetensors", coordinator.digests
 
 
-def replay(file: Path, processor: dict[str, str], variant: str = "") -> Any:
-    return run_on(processor, "tests.server.phases.replay", str(file), variant)
+@pytest.fixture(scope="module")
+def recorded(
+    tabular_master: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, list[str]]]:
+    """A study and two programs of many columns, each with a file and what it asked."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in WHAT}
+    shutil.copytree(tabular_master, folders["study"] / "hospitals")
+    with task_identity(SERVER_NODE):
+        made = {
+            "study": of_the_tabular_study(folders["study"] / "hospitals", folders["study"]),
+            "linear": of_many_columns(wide_study()),
+            "rbf": of_many_columns(wide_study(**RBF)),
+        }
+        return {name: record(made[name], program, folders[name]) for name, program in WHAT.items()}
 
 
-def test_every_processor_asks_the_same(recorded: tuple[Path, list[str]]) -> None:
-    file, asked = recorded
-    for name, processor in PROCESSORS.items():
-        found = replay(file, processor)
+@pytest.fixture(scope="module")
+def replays(recorded: dict[str, tuple[Path, list[str]]]) -> dict[str, dict[str, Any]]:
+    """What each processor asks, by name of the program and of the processor."""
+    files = [str(recorded[name][0]) for name in WHAT]
+    found = {name: replay(one, "told", *files) for name, one in PROCESSORS.items()}
+    return {
+        what: {name: results[place] for name, results in found.items()}
+        for place, what in enumerate(WHAT)
+    }
+
+
+def replay(processor: dict[str, str], variant: str, *files: str) -> list[Any]:
+    found: list[Any] = run_on(processor, "tests.server.phases.replay", variant, *files)
+    return found
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_every_processor_asks_the_same(
+    recorded: dict[str, tuple[Path, list[str]]], replays: dict[str, dict[str, Any]], what: str
+) -> None:
+    asked = recorded[what][1]
+    assert set(replays[what]) == set(PROCESSORS)
+    for name, found in replays[what].items():
         assert found["asked"] == asked, name
         assert found["together"] < MOST_APART / 20, name
 
 
-@pytest.mark.parametrize("recorded", ["linear"], indirect=True)
 def test_a_processor_that_goes_on_with_its_own_solutions_asks_otherwise(
-    recorded: tuple[Path, list[str]],
+    recorded: dict[str, tuple[Path, list[str]]],
 ) -> None:
-    file, asked = recorded
-    own = replay(file, OLD, "own")
+    file, asked = recorded["linear"]
+    (own,) = replay(OLD, "own", str(file))
     assert "deep/axes/0" in own["other_bits"]
     assert own["asked"] != asked
     assert len(own["asked"]) == len(asked)
 
 
-@pytest.mark.parametrize("recorded", ["study"], indirect=True)
 def test_a_program_that_computes_with_the_library_asks_otherwise(
-    recorded: tuple[Path, list[str]],
+    recorded: dict[str, tuple[Path, list[str]]],
 ) -> None:
-    file, asked = recorded
-    assert replay(file, OLD, "library")["asked"] != asked
+    file, asked = recorded["study"]
+    (found,) = replay(OLD, "library", str(file))
+    assert found["asked"] != asked
