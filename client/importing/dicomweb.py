@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import requests
 from dicomweb_client.api import DICOMwebClient
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from client.importing.archive import (
     TAG,
@@ -44,6 +46,17 @@ _AS_KEPT = (("application/dicom", "*"),)
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _OPEN_TO_OTHERS = 0o077
 _CONNECT_SECONDS = 20.0
+_AGAIN = Retry(
+    4,
+    connect=0,
+    read=False,
+    other=0,
+    status_forcelist=(408, 429, 503, 504),
+    backoff_factor=1.0,
+    raise_on_status=False,
+    respect_retry_after_header=False,
+)
+"""An archive that is busy is asked again at once, and after 2, 4 and 8 s."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +148,13 @@ class DicomWeb:
         elif endpoint.words:
             user, _, password = endpoint.words.partition(":")
             session.auth = (user.encode(), password.encode())
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=_AGAIN))
         self._client = DICOMwebClient(
             endpoint.url, session=session, timeout=(_CONNECT_SECONDS, endpoint.patience)
         )
+        # it would try whatever fails five times: a certificate, and each with all its patience
+        self._client.set_http_retry_params(retry=False)
 
     def echo(self) -> str:
         """Return in words that the archive answers a search.

@@ -85,7 +85,7 @@ def stacking(tabular: Path, coordinator: Any, monkeypatch: pytest.MonkeyPatch) -
         verifying=EVERYBODY,
         base_models=["clinical", "radiomics"],
         fusion_models=[STACKER],
-        fusion={"pooling": "rows"},
+        fusion={"pooling": "rows", "candidates": ["forest"], "trees": 10},
         radiomics={"settings": "radiomics-original", "expected_features": len(FEATURES)},
     )
 

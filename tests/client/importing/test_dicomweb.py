@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,12 +36,15 @@ class Answer(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def service(kind: str, content: bytes) -> AbstractContextManager[DicomWeb]:
+    return served(type("Own", (Answer,), {"kind": kind, "content": content}))
+
+
 @contextmanager
-def service(kind: str, content: bytes) -> Iterator[DicomWeb]:
-    answer = type("Own", (Answer,), {"kind": kind, "content": content})
+def served(answer: type[Answer]) -> Iterator[DicomWeb]:
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), answer) as server,
-        in_background(server.serve_forever),
+        in_background(lambda: server.serve_forever(0.01)),
     ):
         url = f"http://127.0.0.1:{server.server_port}/dicom-web"
         try:
@@ -87,13 +90,33 @@ def test_a_part_that_is_no_instance_breaks_the_series_off(part: bytes, tmp_path:
         (requests.ReadTimeout, "no answer within 5 s"),
     ],
 )
-def test_what_was_waited_for_and_how_long_is_said(
+def test_what_was_waited_for_and_how_long_is_said_after_one_try(
     error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries = []
+
     def silent(*_: object, **__: object) -> None:
+        tries.append(error)
         raise error
 
     monkeypatch.setattr(requests.Session, "send", silent)
     archive = open_archive(ArchiveOptions(dicomweb="https://pacs.example.org/rs", patience=5.0))
     with pytest.raises(ArchiveError, match=words):
         archive.studies("patient", "P1")
+    assert len(tries) == 1
+
+
+def test_an_archive_that_is_busy_is_asked_again() -> None:
+    class Busy(Answer):
+        content, busy = b"[]", [True]
+
+        def do_GET(self) -> None:
+            if self.busy:
+                self.busy.pop()
+                self.send_error(503)
+            else:
+                super().do_GET()
+
+    with served(Busy) as archive:
+        assert archive.studies("patient", "P1") == []
+    assert not Busy.busy
