@@ -22,7 +22,7 @@ from tests.client.importing.test_hospital import REAL, STS, made_up, needs_real
 from tests.fixtures.archive import INSTITUTION, ellipses, person
 from tests.fixtures.orthanc import Orthanc, needs_dicomweb, needs_orthanc, orthanc
 
-PHANTOMS, TWENTY, FIRST_REAL = (1, 2, 3), range(1, 21), 100
+PHANTOMS, KINDS, FIRST_REAL = (1, 2, 3), range(1, 7), 100
 MOVE_PORT = free_port()
 pytestmark = [needs_orthanc, needs_dicomweb]
 
@@ -114,10 +114,10 @@ def test_three_real_patients_from_a_pacs_have_the_features_of_their_own_files(
         assert text.lower().encode() not in everything, text
 
 
-def test_twenty_phantoms_from_a_pacs_have_the_features_of_their_own_files(
+def test_phantoms_of_every_kind_from_a_pacs_have_the_features_of_their_own_files(
     hospital: Any, pacs: Orthanc
 ) -> None:
-    scans = {number: hospital.scan(number) for number in TWENTY}
+    scans = {number: hospital.scan(number) for number in KINDS}
     for number, scan in scans.items():
         path = hospital.export / "contours" / f"c{number}"
         if number % 2:
@@ -127,10 +127,10 @@ def test_twenty_phantoms_from_a_pacs_have_the_features_of_their_own_files(
             inside = np.zeros(scan.hu.shape, dtype=bool)
             inside[7:13, 17:27, 20 : 30 + number % 3] = True
             scan.seg(path, {"GTV": inside & (scan.hu > 30), "node": inside})
-    hospital.rows(*[(person(n).patient, "ja", 50 + n, 1 + n % 2) for n in TWENTY])
+    hospital.rows(*[(person(n).patient, "ja", 50 + n, 1 + n % 2) for n in KINDS])
     pacs.store(hospital.export)
     shown = fetch(hospital, "--pacs", pacs.peer)
-    assert shown.exit_code == 0 and "20 taken" in shown.output, shown.output
+    assert shown.exit_code == 0 and f"{len(KINDS)} taken" in shown.output, shown.output
     names = Pseudonyms(load_secret(hospital.site / "keys"))
     rows = {row["patient_id"]: row for row in hospital.cohort()}
     for number, scan in scans.items():
