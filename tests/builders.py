@@ -143,7 +143,6 @@ ALL_MODELS: dict[str, Any] = {"base_models": None, "fusion_models": None}
 TABULAR: dict[str, Any] = {
     "name": "tabular",
     "seed": 11,
-    "folds": 3,
     "strata": ["sex"],
     "tests": {"internal": ("internal_test", "abc"), "external_1": ("external_test", "c")},
     "clinical": [

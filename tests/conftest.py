@@ -121,6 +121,7 @@ def write_imaging_hospitals(folder: Path) -> None:
     study["radiomics"] = {"settings": "radiomics-original", "expected_features": 105}
     study["imaging"] = {"crop2d_slices_each_side": 1}
     study["folds"] = 3
+    study["fusion"] = study.get("fusion", {}) | {"trees": 10}
     # a column of each kind that Table 1 knows
     study["clinical"][0] |= {"summary": "median", "decimals": 0}
     study["clinical"][-2] |= {"summary": "median"}

@@ -123,7 +123,7 @@ def proxy(status: str, port: int = 0) -> Iterator[tuple[int, list[str]]]:
                     sink.sendall(data)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield server.server_address[1], heads
         finally:

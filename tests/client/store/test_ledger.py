@@ -264,7 +264,7 @@ def append_many(path: Path, key: bytes, start: int, count: int) -> None:
 
 def test_several_processes_write_one_chain(tmp_path: Path) -> None:
     key = PRIVATE.private_bytes_raw()
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [
         context.Process(target=append_many, args=(tmp_path, key, 100 * i, 25)) for i in range(4)
     ]

@@ -304,7 +304,7 @@ def open_it(work: Path) -> None:
 
 
 def test_two_processes_read_it_in_once(work: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=open_it, args=(work,)) for _ in range(3)]
     for process in processes:
         process.start()

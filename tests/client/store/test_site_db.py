@@ -63,7 +63,7 @@ def add(work: Path, start: int) -> None:
 
 
 def test_several_processes_begin_it_and_wait_for_each_other(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=add, args=(tmp_path / "w", 100 * i)) for i in range(3)]
     for process in processes:
         process.start()

@@ -108,7 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> CoordinatorFolder:
 @pytest.fixture(scope="module")
 def superlink(folder: CoordinatorFolder) -> Iterator[SuperLinkDouble]:
     server = SuperLinkDouble(folder, folder.settings().port)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
