@@ -55,7 +55,7 @@ POOLING = [{"pooling": "rows"}, {"pooling": "bins"}]
 def test_every_site_derives_every_question_of_an_honest_study(
     tabular: Path, tmp_path: Path, fusion: dict[str, str], coordinator: Any, server_identity: None
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY, fusion=fusion)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY, fusion=fusion)
     grid = trial.run(tmp_path / "out")
     asked = [heard for heard in grid.heard if heard.site == "a" and heard.kind == "query.sum"]
     assert len(asked) > 10
@@ -130,7 +130,7 @@ def test_a_request_with_any_leaf_changed_is_refused(
     server_identity: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY, fusion=fusion)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY, fusion=fusion)
     monkeypatch.setattr(Verifier, "stop", lambda *_: None)  # so that the honest one goes on
     rng, tried, passed = random.Random(17), 0, []  # noqa: S311
     kinds = {one.request: kind for kind, one in CATALOGUE.items()}
@@ -184,7 +184,7 @@ def test_a_lie_ends_the_run_at_every_site_with_phase_and_number(
     monkeypatch: pytest.MonkeyPatch,
     caplog: Any,
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     lie = tell_by_name(name, monkeypatch.setattr)
     kind = "other_enrolments" if name == OTHER_ENROLMENTS else "not_derived"
     with pytest.raises(SiteError, match=rf"site a, {NAMED}: .*\({kind}") as stopped:
@@ -214,7 +214,7 @@ def test_a_site_that_does_not_derive_the_questions_answers_the_lie(
 def test_a_site_left_out_of_a_total_is_noticed_by_all_that_know_its_part(
     tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     asked: dict[int, SumRequest] = {}
 
     def without_b(_: str, request: Any) -> Any:
@@ -247,7 +247,7 @@ def test_after_false_enrolments_an_honest_coordinator_goes_on_under_the_same_nam
     server_identity: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     with monkeypatch.context() as patch:
         tell_by_name(OTHER_ENROLMENTS, patch.setattr)
         with pytest.raises(SiteError, match="other_enrolments"):
@@ -260,7 +260,7 @@ def test_enrolments_that_no_site_agreed_on_begin_no_derivation(
     tabular: Path, coordinator: Any, server_identity: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shown once the others are asked to agree on the true ones, under the same session."""
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     federation = trial.federation()
     shown = []
     false = other_enrolments()
@@ -283,7 +283,7 @@ def test_enrolments_that_no_site_agreed_on_begin_no_derivation(
 def test_other_enrolments_after_all_agreed_are_refused_with_phase_and_number(
     tabular: Path, coordinator: Any, server_identity: None
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     federation = trial.federation()
     federation.enrol()
     changed = other_enrolments()
@@ -301,7 +301,7 @@ def test_other_enrolments_after_all_agreed_are_refused_with_phase_and_number(
 def test_a_site_that_is_started_again_goes_on_deriving(
     every: int, tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     asked = 0
 
     def restarting(site: str, request: Any) -> Any:
@@ -328,7 +328,7 @@ def keys_of(trial: Any, site: str) -> int:
 def test_a_site_that_derives_deletes_its_keys_with_its_last_answer(
     tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=("a", "b"))
+    trial = coordinator.rehearse(tabular, folds=3, verifying=("a", "b"))
     held = []
 
     def look(site: str, request: Any) -> Any:
@@ -344,7 +344,7 @@ def test_a_site_that_derives_deletes_its_keys_with_its_last_answer(
 def test_a_finished_run_can_be_resumed_and_even_its_last_step_be_lost(
     tabular: Path, tmp_path: Path, coordinator: Any, server_identity: None
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     trial.run(tmp_path / "out")
     complete = trial.run(tmp_path / "out")
     assert {one.kind for one in complete.heard} == {"query.enrol", "query.key", "query.agree"}

@@ -82,6 +82,7 @@ def stacking(tabular: Path, coordinator: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("client.app.first_pass", lambda *_: nobody)
     return coordinator.rehearse(
         tabular,
+        folds=3,
         verifying=EVERYBODY,
         base_models=["clinical", "radiomics"],
         fusion_models=[STACKER],
@@ -281,7 +282,7 @@ def admits(gate: SiteGate, kind: str, request: Any) -> bool:
 @pytest.fixture
 def enrolled(tabular: Path, coordinator: Any) -> tuple[Any, Federation, SiteGate]:
     """A study whose sites have agreed on a key of run r, and the gate of site a."""
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     federation = trial.federation()
     federation.enrol()
     return trial, federation, SiteGate(load_site(trial.sites["a"]))
@@ -346,7 +347,7 @@ def test_enrolments_on_which_no_key_was_agreed_begin_nothing(run: str, enrolled:
 def test_answers_told_twice_or_once_more_with_other_numbers_change_nothing(
     tabular: Path, tmp_path: Path, coordinator: Any
 ) -> None:
-    trial = coordinator.rehearse(tabular, verifying=EVERYBODY)
+    trial = coordinator.rehearse(tabular, folds=3, verifying=EVERYBODY)
     used: dict[str, list[Any]] = {site: [] for site in EVERYBODY}
 
     def repeated(site: str, request: Any) -> Any:

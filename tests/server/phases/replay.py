@@ -1,6 +1,6 @@
 """Run recorded programs again, in a process of their own, and print what each asks.
 
-`python -m tests.server.phases.replay told | own | library FILE ...`: with the coordinator's
+`python -m tests.server.phases.replay theirs | own | library FILE ...`: with the coordinator's
 solutions, with this processor's own ones, or with the library's functions in place of portable
 arithmetic.
 """

@@ -138,9 +138,9 @@ def recorded(
 
 @pytest.fixture(scope="module")
 def replays(recorded: dict[str, tuple[Path, list[str]]]) -> dict[str, dict[str, Any]]:
-    """What each processor asks, by name of the program and of the processor."""
+    """Questions of each processor, by name of the program and of the processor."""
     files = [str(recorded[name][0]) for name in WHAT]
-    found = {name: replay(one, "told", *files) for name, one in PROCESSORS.items()}
+    found = {name: replay(one, "theirs", *files) for name, one in PROCESSORS.items()}
     return {
         what: {name: results[place] for name, results in found.items()}
         for place, what in enumerate(WHAT)
