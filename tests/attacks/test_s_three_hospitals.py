@@ -80,3 +80,15 @@ def test_a_scanner_of_one_patient_shows_in_squares_by_scanner_only_where_it_is_n
     found = np.sqrt(np.maximum(by_hospital - by_scanner, 0.0) * 60 / 59)
     assert bool((np.abs(found - distance) < 1e-6 * distance).mean() > 0.9) == shows
     assert shows or not found.any()
+
+
+def test_the_only_hospital_with_two_scanners_shows_how_far_apart_their_means_are() -> None:
+    """With as many patients as a scanner takes, of each feature but for its sign."""
+    sites = rows_of((60, 45, 40))
+    by_hospital = total(WithinBatches(), sites).squares  # type: ignore[attr-defined]
+    sites[0] = replace(sites[0], batch=np.repeat([0, 1], [48, 12]))
+    by_scanner = total(WithinBatches(fewest=10), sites).squares  # type: ignore[attr-defined]
+    values = sites[0].values
+    apart = np.abs(values[48:].mean(axis=0) - values[:48].mean(axis=0))
+    found = np.sqrt((by_hospital - by_scanner) * 60 / (48 * 12))
+    np.testing.assert_allclose(found, apart, rtol=1e-5)
