@@ -97,7 +97,7 @@ kit: $(READY)
 # The image of the container, from the kit; BASE has Python 3.11. PODMAN_BUILD: options of podman build.
 BASE ?= docker.io/library/python:3.11-slim-bookworm
 image: kit
-	podman $(PODMAN) build $(PODMAN_BUILD) --format docker --build-arg BASE=$(BASE) --ignorefile .containerignore \
+	podman $(PODMAN) build $(PODMAN_BUILD) --format docker --build-arg BASE=$(BASE) \
 		--tag localhost/fedlnm --file Containerfile .
 
 # The hospitals of a rehearsal in the image, read-only and without rights; needs root and Debian's

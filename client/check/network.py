@@ -308,11 +308,12 @@ def _beyond_the_proxy(host: str, proxy: Proxy, failure: Exception) -> tuple[str,
     """Return fault and remedy where the way leads through the hospital's proxy."""
     named = f"the proxy {proxy.place} (https_proxy)"
     if refused := _tunnel(failure):
-        return (
-            f"{named} does not connect to it ({refused[1]} {refused[2]})",
-            f"ask the hospital's network people to let the proxy connect to {host}; if they do,"
-            " ask the coordinator whether it runs",
-        )
+        first = f"ask the hospital's network people to let the proxy connect to {host}"
+        second = "ask the coordinator whether it runs"
+        if refused[1].startswith("5"):  # it tried, and nobody answered
+            first, second = second, first
+        what = f"{named} does not connect to it ({refused[1]} {refused[2]})"
+        return what, f"{first}; if so, {second}"
     if isinstance(failure, socket.gaierror):
         return f"the name of {named} is not known", "write https_proxy as your network people say"
     if isinstance(failure, ConnectionRefusedError):

@@ -38,8 +38,8 @@ def image(kit: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run(command, check=True)
     assert podman("import", system, BASE).returncode == 0
     options = ("--network=host", "--format=docker", *LIMITS, f"--build-arg=BASE={BASE}")
-    files = ("--ignorefile", ROOT / ".containerignore", "--file", ROOT / "Containerfile")
-    built = podman("build", *options, *files, "--tag", IMAGE, kit.parents[1])
+    file = ("--file", ROOT / "Containerfile")
+    built = podman("build", *options, *file, "--tag", IMAGE, kit.parents[1])
     assert built.returncode == 0, built.stderr
     return IMAGE
 

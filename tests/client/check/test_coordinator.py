@@ -179,21 +179,23 @@ def test_a_refused_password_is_one_problem_with_its_remedy(
     assert {rows["reach"].severity, rows["certificate"].severity} == {"not checked"}
 
 
-def test_a_proxy_that_may_not_connect_there_is_named_with_its_own_remedy(
-    hub: Any, tmp_path: Path, through: Any
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [("403 Forbidden", "the hospital's network people"), ("502 Bad Gateway", "the coordinator")],
+)
+def test_a_proxy_that_does_not_connect_there_is_named_with_its_own_remedy(
+    hub: Any, tmp_path: Path, through: Any, status: str, first: str
 ) -> None:
     deployment = hub().deployment(tmp_path, host="hub.example")
-    with proxy("403 Forbidden") as (port, _):
+    with proxy(status) as (port, _):
         through(f"http://anna:secret@127.0.0.1:{port}")
         row = found(deployment)["reach"]
     assert row.severity == "problem"
     assert row.what == (
-        f"the proxy 127.0.0.1:{port} (https_proxy) does not connect to it (403 Forbidden)"
+        f"the proxy 127.0.0.1:{port} (https_proxy) does not connect to it ({status})"
     )
-    assert row.remedy == (
-        "ask the hospital's network people to let the proxy connect to hub.example; if they"
-        " do, ask the coordinator whether it runs"
-    )
+    assert row.remedy.startswith(f"ask {first}")
+    assert "let the proxy connect to hub.example" in row.remedy
 
 
 def test_an_unreadable_address_of_a_proxy_is_a_problem_of_the_proxy(

@@ -27,6 +27,7 @@ from common.transforms.views import Joined, View, table
 from server import cli
 from tests import builders
 from tests.client.predict.conftest import KEY, signed
+from tests.fixtures.archive import Scan, body, ellipses, person
 
 AGE = ("age",)
 SPOILT: tuple[Any, ...] = (
@@ -194,3 +195,58 @@ def test_sizes_that_fill_the_memory_are_no_study(tmp_path: Path) -> None:
         made = Bundle(**{**vars(bundle(own)), "study": digest, "settings": text})
         with pytest.raises(InputError, match=key):
             open_bundle(signed(made.to_files(), tmp_path / key), KEY)
+
+
+FEATURES = ("original_firstorder_Mean", "original_shape_MeshVolume")
+
+
+def with_images(own: Study) -> Bundle:
+    """A model of two features of an image."""
+    steps = (
+        Select(columns=FEATURES),
+        Impute(columns=FEATURES, fill=np.array([45.0, 900.0])),
+        Standardise(columns=FEATURES, mean=np.array([45.0, 900.0]), scale=np.array([9.0, 400.0])),
+        Linear(columns=FEATURES, weights=np.ones(2), intercept=0.0, name="radiomics"),
+        Sigmoid(a=-1.0, b=0.1),
+    )
+    return Bundle(
+        study=own.digest(),
+        models={"radiomics": table("radiomics").then(*steps)},
+        networks={},
+        cutoffs={"radiomics": 0.5},
+        software={"fedlnm": "0.1.0"},
+        settings=own.canonical(),
+        training={},
+        edges=np.array([[-np.inf, 0.5, np.inf]]),
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_spoilt_bundle_is_refused_for_a_patient_with_images_too(tmp_path: Path) -> None:
+    scan = Scan(person(1), body(1, (8, 24, 28)))
+    scan.write(tmp_path / "ct")
+    scan.rtstruct(tmp_path / "rt.dcm", {"GTV": ellipses((13, 11), 4, range(2, 6))})
+    features = {"settings": "radiomics-original", "expected_features": 105}
+    own = builders.study(base_models=["radiomics"], clinical=[], radiomics=features)
+    whole = with_images(own).to_files()
+
+    def outcome(files: Files, name: str) -> list[float | None]:
+        opened = open_bundle(signed(files, tmp_path / name), KEY)
+        case = case_of(opened.study, "p", tmp_path / "ct", tmp_path / "rt.dcm", [])
+        found, _ = predict(opened, [case], Machine("cpu"))
+        assert not found.problems, "the bundle is at fault, and not the patient"
+        tree = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+        return [one["probability"] for one in tree["patients"][0]["models"]]
+
+    (risk,) = outcome(whole, "whole")
+    assert risk is not None and 0.0 < risk < 1.0
+    drawn, refused = random.Random(3), 0  # noqa: S311
+    spoilt = [*spoilt_heads(whole)], [*spoilt_arrays(whole)], [*cut_files(whole)]
+    chosen = [one for files in spoilt for one in drawn.sample(files, min(6, len(files)))]
+    for number, files in enumerate(chosen):
+        try:
+            assert all(one is None or 0.0 <= one <= 1.0 for one in outcome(files, str(number)))
+        except StudyError as error:
+            refused += 1
+            assert len(str(error)) < 2000
+    assert refused > len(chosen) / 3
