@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ import pytest
 import client.app
 from client.gate.launcher import ForkingExecutor
 
-LAST = "nothing is asked for long afterwards"
+LAST, HANGS = "nothing is asked for long afterwards", "hangs"
 SERVE = """
 import json, os, sys, time
 from client.gate import launcher
@@ -33,11 +35,11 @@ def answer(line, token, app):
     say(token, os.getpid(), client.app.__file__, open("/proc/self/comm").read().strip())
     if token == "dies":
         os._exit(9)
-    if token == "hangs":
+    while token == "hangs":
         time.sleep(60)
     if token == "works for long":
         time.sleep(1)
-    if token == "grows":
+    if token.startswith("grows"):
         kept.append(bytearray(os.urandom(1)) * (40 * 2**20))
     if token == "networks":
         sys.modules.update(dict.fromkeys(launcher.NETWORKS, sys))
@@ -86,7 +88,7 @@ def served(folder: Path, *tokens: str, idle: float = 60.0) -> Served:
     (smuggled / "__init__.py").touch()
     (smuggled / "app.py").touch()
     script = SERVE.format(folder=str(smuggled.parent), idle=idle)
-    lines = []
+    found = Served([])
     with subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE,
@@ -99,62 +101,71 @@ def served(folder: Path, *tokens: str, idle: float = 60.0) -> Served:
             message = {"address": "a", "certificate": "c", "parent": 1, "token": token}
             process.stdin.write(json.dumps(message) + "\n")
             process.stdin.flush()
-            lines.append(process.stdout.readline())
+            while not found.lines or found.lines[-1][0] != token:
+                found.lines.append(json.loads(process.stdout.readline()))
             if token == LAST:
-                until_gone(json.loads(lines[-1])[1])
+                until_gone(found.process(token))
         process.stdin.close()
-        lines += process.stdout.readlines()
+        if HANGS in tokens:
+            os.kill(found.process(HANGS), signal.SIGKILL)
+        found.lines += [json.loads(line) for line in process.stdout]
     assert process.returncode == 0
-    return Served([json.loads(line) for line in lines])
+    return found
 
 
-def test_one_process_answers_message_after_message(tmp_path: Path) -> None:
-    found = served(tmp_path, "first", "second", "third")
-    assert len({found.process(token) for token in ("first", "second", "third")}) == 1
-    assert found.process("first") != found.process("served")
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """Messages of which some end the process that answers them, or never end."""
+    sick = ("dies", "after a death", "last", "grows", "after growth")
+    late = ("networks", "grows with networks", "with networks", HANGS, "beside")
+    return served(tmp_path_factory.mktemp("busy"), "first", "second", *sick, *late)
 
 
-def test_a_message_runs_the_installed_release_whatever_lies_on_the_path(tmp_path: Path) -> None:
-    found = served(tmp_path, "first", "second")
-    assert {line[2] for line in found.lines if len(line) > 2} == {client.app.__file__}
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """Messages between which nothing is asked for longer than a process waits."""
+    folder = tmp_path_factory.mktemp("idle")
+    return served(folder, "works for long", "soon", LAST, "anew", idle=0.1)
 
 
-def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
-    found = served(tmp_path, "first", "dies", "next", "last")
-    assert found.process("first") == found.process("dies")
-    assert found.process("next") == found.process("last") != found.process("dies")
+def test_one_process_answers_message_after_message(busy: Served) -> None:
+    assert busy.process("first") == busy.process("second") != busy.process("served")
 
 
-def test_a_process_that_hangs_keeps_no_message_waiting(tmp_path: Path) -> None:
-    found = served(tmp_path, "hangs", "next")
-    assert found.process("next") != found.process("hangs")
+def test_a_message_runs_the_installed_release_whatever_lies_on_the_path(busy: Served) -> None:
+    assert {line[2] for line in busy.lines if len(line) > 2} == {client.app.__file__}
 
 
-def test_a_process_that_has_grown_gives_its_memory_back_by_ending(tmp_path: Path) -> None:
-    found = served(tmp_path, "first", "grows", "next")
-    assert found.process("first") == found.process("grows") != found.process("next")
+def test_a_process_that_dies_is_replaced(busy: Served) -> None:
+    assert busy.process("second") == busy.process("dies")
+    assert busy.process("after a death") == busy.process("last") != busy.process("dies")
 
 
-def test_a_process_that_is_asked_nothing_for_long_ends(tmp_path: Path) -> None:
-    found = served(tmp_path, LAST, "next", idle=0.1)
-    assert found.process(LAST) != found.process("next")
+def test_a_process_that_hangs_keeps_no_message_waiting(busy: Served) -> None:
+    assert busy.process("beside") != busy.process(HANGS)
 
 
-def test_a_process_that_answers_for_long_is_not_idle(tmp_path: Path) -> None:
-    found = served(tmp_path, "works for long", "next", idle=0.1)
-    assert found.process("works for long") == found.process("next")
+def test_a_process_that_has_grown_gives_its_memory_back_by_ending(busy: Served) -> None:
+    assert busy.process("last") == busy.process("grows") != busy.process("after growth")
 
 
-def test_networks_are_loaded_before_a_fork_once_a_message_needed_them(tmp_path: Path) -> None:
-    without = served(tmp_path / "a", "first", "grows", "next")
-    assert "networks are loaded" not in [line[0] for line in without.lines]
-    found = served(tmp_path / "b", "networks", "grows", "next")
-    assert found.process("networks are loaded") == found.process("served")
+def test_a_process_that_is_asked_nothing_for_long_ends(idle: Served) -> None:
+    assert idle.process(LAST) != idle.process("anew")
 
 
-def test_a_list_of_processes_shows_when_the_app_answers(tmp_path: Path) -> None:
-    (line, *_) = served(tmp_path, "first").lines
-    assert line[3] == "fedlnm-answerin"
+def test_a_process_that_answers_for_long_is_not_idle(idle: Served) -> None:
+    assert idle.process("works for long") == idle.process("soon")
+
+
+def test_networks_are_loaded_before_a_fork_once_a_message_needed_them(busy: Served) -> None:
+    said = [line[0] for line in busy.lines]
+    place = said.index("networks are loaded")
+    assert said.index("grows with networks") < place < said.index("with networks")
+    assert busy.process("networks are loaded") == busy.process("served")
+
+
+def test_a_list_of_processes_shows_when_the_app_answers(busy: Served) -> None:
+    assert {line[3] for line in busy.lines if len(line) > 3} == {"fedlnm-answerin"}
 
 
 def spec(**changes: Any) -> Any:
