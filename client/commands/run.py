@@ -143,7 +143,7 @@ def programs_of(
     environment = without_proxy(flower_environment(settings.work / "flower")) | new_start()
     loopback = loopback_of(settings)
     loopback.renew()
-    python, file = [sys.executable, "-P", "-m"], str(site.resolve())
+    python, file = [sys.executable, "-P", "-m", "common.utils.start"], str(site.resolve())
     node = [*python, "client.gate.supernode", file]
     launcher = [*python, "client.gate.launcher", file, *loopback.of_launcher(deployment.port)]
     launcher += ["--parent-pid", str(os.getpid())]

@@ -31,8 +31,9 @@ from typing import Any
 from client.gate.site_log import leave_the_screen_to_the_site
 from client.site import load_site
 from common.utils.processes import end_with_this_thread, run_program, write_for_this_user_alone
+from common.utils.start import load
 
-APP = "client.app"
+APP, LINE = "client.app", "common.flower.app_line"
 NETWORKS = ("torch", "monai.networks.nets", "torch._dynamo")
 """Libraries that only some studies need: loaded before a fork once a message has needed them."""
 MEASURES = ("scipy.optimize", "scipy.stats")
@@ -134,9 +135,8 @@ class AppProcess:
 
 def serve(requests: int) -> None:
     """Load the app, then have every message that comes in a pipe answered, to the pipe's end."""
-    for name in (APP, "common.flower.app_line", *MEASURES):
-        importlib.import_module(name)
-    gc.freeze()
+    for name in (APP, LINE, *MEASURES):
+        load(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the SuperExec hears Ctrl-C, and closes
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes of the app
     app: AppProcess | None = None
@@ -166,8 +166,7 @@ def _lines(pipe: int) -> Iterator[bytes | None]:
 
 def _load_networks() -> None:
     for name in NETWORKS:
-        importlib.import_module(name)
-    gc.freeze()
+        load(name)
 
 
 def _answer_until_grown(messages: int, ready: int) -> None:
@@ -221,17 +220,17 @@ def main() -> None:
     """
     write_for_this_user_alone()
     leave_the_screen_to_the_site(load_site(Path(sys.argv.pop(1))))
+    load(LINE)  # most of Flower, which both processes need, is loaded once
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(writing)
         serve(reading)
         os._exit(0)
     os.close(reading)
-    from common.flower.superexec import replace_executor, run_superexec
-
-    replace_executor(ForkingExecutor(os.fdopen(writing, "w", encoding="utf-8")))
+    flower = load("common.flower.superexec")
+    flower.replace_executor(ForkingExecutor(os.fdopen(writing, "w", encoding="utf-8")))
     sys.argv[0] = "flower-superexec"
-    run_program(run_superexec)
+    run_program(flower.run_superexec)
 
 
 if __name__ == "__main__":

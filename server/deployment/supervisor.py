@@ -144,7 +144,7 @@ class Services:
 
     def _superlink_command(self) -> list[str]:
         folder = self._folder
-        command = [sys.executable, "-P", "-m", "common.flower.superlink"]
+        command = [sys.executable, "-P", "-m", "common.utils.start", "common.flower.superlink"]
         command += ["--host", "127.0.0.1"]
         command += ["--port", str(self._settings.port), "--isolation", "process"]
         command += ["--ssl-certfile", str(folder.server_certificate)]
