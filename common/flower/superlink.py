@@ -7,7 +7,9 @@ Flower gives every call a connection of its own to the SuperLink's SQLite file. 
 write, and where two meet the second sleeps for up to a tenth of a second, though the first takes a
 millisecond. One process is all that uses the file, so here the next one goes on as soon as the last
 is done. Looking for programs that died, which nearly every call does before anything else, is done
-once a second.
+once a second. A study's program has two minutes to start: where it took longer than Flower's half
+minute, as several that start side by side may, another one was started in its place, which had the
+less time.
 """
 
 from __future__ import annotations
@@ -16,11 +18,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
 from flwr.supercore.corestate.sql_corestate import SqlCoreState
+from flwr.supercore.date import now
 from flwr.supercore.sql_mixin import SqlMixin
+from flwr.supercore.state.schema.corestate_models import Task
 from flwr.superlink.cli.flower_superlink import flower_superlink
 
 from common.flower.held_calls import held_calls
@@ -29,12 +34,18 @@ from common.flower.seam import check_seam
 
 LOOK_SECONDS = 1.0
 """Time between two looks for programs that died."""
-SEAM = ((SqlMixin, "session", "self"), (SqlCoreState, "_cleanup_expired_task_tokens", "self"))
+START_SECONDS = 120.0
+"""Time in which a program has to say that it has started."""
+SEAM = (
+    (SqlMixin, "session", "self"),
+    (SqlCoreState, "_cleanup_expired_task_tokens", "self"),
+    (SqlCoreState, "claim_task", "self task_id"),
+)
 """Methods that are replaced."""
 
 
 def take_turns() -> None:
-    """Let the calls of the SuperLink in this process take turns at its file.
+    """Let the calls of the SuperLink in this process take turns, and programs start slowly.
 
     Raises
     ------
@@ -42,6 +53,7 @@ def take_turns() -> None:
     """
     check_seam("the coordinator", SEAM, where="SuperLink")
     session, clean = SqlMixin.session, SqlCoreState._cleanup_expired_task_tokens
+    claim, claims = SqlCoreState.claim_task, cast(Any, Task.__table__).update()
     turn = RLock()
     looked = -LOOK_SECONDS
 
@@ -56,7 +68,15 @@ def take_turns() -> None:
             looked = time.monotonic()
             clean(self)
 
-    for (owner, name, _), method in zip(SEAM, (session_in_turn, clean_now_and_then), strict=True):
+    def claim_for_longer(self: SqlCoreState, task_id: int) -> str | None:
+        if (token := claim(self, task_id)) is not None:
+            limit = now() + timedelta(seconds=START_SECONDS)
+            with self.session() as own:
+                own.execute(claims.where(Task.token == token).values(active_until=limit))
+        return token
+
+    methods = (session_in_turn, clean_now_and_then, claim_for_longer)
+    for (owner, name, _), method in zip(SEAM, methods, strict=True):
         setattr(owner, name, method)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.server.superlink.linkstate import LinkStateFactory
+from flwr.supercore.constant import TaskType
 from flwr.supercore.corestate.sql_corestate import SqlCoreState
+from flwr.supercore.date import now
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.sql_mixin import SqlMixin
 from flwr.superlink.federation import NoOpFederationManager
@@ -82,6 +85,24 @@ def test_dead_programs_are_looked_for_once_a_second(
     for now[0] in (100.0, 100.5, 100.9, 101.0, 101.5):
         SqlCoreState._cleanup_expired_task_tokens(None)  # type: ignore[arg-type]
     assert looks == ["look"] * 2
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(100.0, False), (121.0, True)])
+def test_a_program_has_two_minutes_to_start_before_another_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    state: Any,
+    seconds: float,
+    again: bool,
+) -> None:
+    monkeypatch.setattr(superlink, "LOOK_SECONDS", 0.0)
+    request.getfixturevalue("turns")
+    task = state.create_task(TaskType.SERVER_APP, 1)
+    token = state.claim_task(task)
+    later = now() + timedelta(seconds=seconds)
+    monkeypatch.setattr("flwr.supercore.corestate.sql_corestate.now", lambda: later)
+    assert state.activate_task(task) is not again
+    assert (state.get_task_by_token(token) is None) is again
 
 
 @pytest.mark.parametrize(("owner", "name"), [one[:2] for one in superlink.SEAM])
