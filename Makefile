@@ -81,7 +81,7 @@ rehearse: $(READY)
 	$(BIN)/fedlnm-sim rehearse --seed $(SEED)
 
 rehearse-lies: $(READY)
-	$(BIN)/python -m pytest tests/deployment/test_lies.py tests/deployment/test_lies_of_training.py
+	$(BIN)/python -m pytest tests/deployment/test_lies.py
 
 rehearse-faults: $(READY)
 	$(BIN)/python -m pytest tests/deployment -m faults

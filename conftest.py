@@ -87,7 +87,6 @@ LONGEST = (
     "deployment/test_proxy.py",
     "sim/test_interrupted_training.py",
     "sim/test_quorum.py",
-    "deployment/test_lies_of_training.py",
     "docs/test_pages.py",
     "deployment/test_stops.py",
     "sim/test_ending.py",

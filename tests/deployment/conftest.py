@@ -14,7 +14,7 @@ import pytest
 from tests import builders
 
 TRAINING = ("north", "south", "west")
-COPIES = {"east": "north", "coast": "south"}
+COPIES = {"east": "north"}
 
 
 def _beside(name: str) -> Any:
@@ -73,7 +73,7 @@ def quorum_stage(
     imaging_cache: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    """Five hospitals, of which three are enough for a round, and a coordinator, set up."""
+    """Four hospitals, of which three are enough for a round, and a coordinator, set up."""
     root = tmp_path_factory.mktemp("quorum")
     blocks = {
         "training": {"quorum": 3, "patience": 1.0},

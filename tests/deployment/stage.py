@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from itertools import zip_longest
+from functools import cached_property
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from server.deployment.roster import enrol
 from server.deployment.run_folder import RunFolder, find_run
 from sim.rehearsal import Rehearsal, differences, program, run_in_process_again
 from sim.sites import find_sites, write_site
+from tests import builders
 
 # on a busy machine everything takes longer; nothing is measured by these
 PATIENCE = 400.0
@@ -45,6 +46,7 @@ PATIENCE = 400.0
 _OF_FAULTS = ("missing", "stopped", "alone")
 # a whole number of entries in each of the keys of a request, with a few digits more
 _DIGITS = 64
+_NUMBERS = count(1)
 
 
 @dataclass
@@ -160,6 +162,18 @@ class Run:
             return self.reported(kind, within=within, **details) >= times
 
         until(there, f"{kind} {details}", self.screen.log, *self.stage.logs)
+
+    def stopped_at(self, kind: str) -> str:
+        """Return phase and number of the question at which a problem of a hospital ended the run.
+
+        Parameters
+        ----------
+        kind : of the problem.
+        """
+        (said,) = [str(e["message"]) for e in self.folder.events() if e["kind"] == "failed"]
+        found = re.search(rf"site \w+, (phase \w+, question \d+): [^(]*\({kind}, its log", said)
+        assert found, said
+        return found[1]
 
     def program(self, name: str) -> psutil.Process:
         """A program of the coordinator, once it runs."""
@@ -336,36 +350,32 @@ class Stage:
 
         until(killed, f"{name} answers")
 
-    def stopped_by_all(self, lie: str, kind: str, sites: Collection[str] = ()) -> str:
-        """Run a coordinator whose program lies, until every hospital has stopped it by itself.
+    @contextmanager
+    def lying(self, lies: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Run]]:
+        """Run a coordinator that tells each of these lies in a study of its own, side by side.
 
         Parameters
         ----------
-        lie : of `tests.attacks.lies`.
-        kind : of the problem by which hospitals say so.
-        sites : that are lied to; empty = all.
-
-        Returns
-        -------
-        phase and number of the question, as the coordinator's screen names them.
+        lies : of `tests.attacks.lies`; by each, how its study differs from that of this stage.
         """
-        named = r"phase \w+, question \d+"
-        before = {site: len(screen.text) for site, screen in self.screens.items()}
-        with self.run(environment=_lying(lie)) as run:
-            assert run.screen.ends() == 1, run.screen.text[-3000:]
-        found = re.search(rf"site \w+, ({named}): [^(]*\({kind}, its log", run.screen.text)
-        assert found, run.screen.text[-3000:]
-        for site in sites or self.screens:
-            screen, words = self.screens[site], re.compile(rf"site {site}: {named}: ")
-            names = partial(words.search, pos=before[site])
-            until(lambda s=screen, n=names: n(s.text) is not None, f"{site} names it", *self.logs)
-        return found[1]
+        about = {lie: self.another(f"lie-{next(_NUMBERS)}", **lies[lie]) for lie in lies}
+        path = [str(Path(__file__).with_name("lying")), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            "LIES": json.dumps({one.study.name: lie for lie, one in about.items()}),
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        }
+        first, *others = about.values()
+        with first.run(environment=environment, beside=others) as run:
+            yield {lie: Run(one, run.screen) for lie, one in about.items()}
 
-    def with_study(self, study_file: Path) -> Stage:
-        """Return this deployment with another study, which every hospital approves."""
+    def another(self, name: str, **changes: Any) -> Stage:
+        """Return this deployment with its study under another name, which everybody approves."""
+        study_file = self.rehearsal.root / f"{name}.toml"
+        shutil.copyfile(self.study_file, study_file)
+        builders.amend(study_file, name=name, **changes)
         own = replace(self, study_file=prepare(self.hub, study_file).file)
-        for name in own.lines:
-            approve_study(own, name)
+        for site in own.lines:
+            approve_study(own, site)
         return own
 
     # -- results --------------------------------------------------------------------------------
@@ -419,12 +429,6 @@ def alike_in_transfers(found: list[dict[str, Any]], wanted: list[dict[str, Any]]
 def _let_go_on(one: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
         one.resume()
-
-
-def _lying(lie: str) -> dict[str, str]:
-    """Return the environment in which a coordinator's program tells a lie."""
-    path = [str(Path(__file__).with_name("lying")), os.environ.get("PYTHONPATH", "")]
-    return {"LIE": lie, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def of_release(version: str, folder: Path, *first: Path) -> dict[str, str]:

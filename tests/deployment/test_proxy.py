@@ -177,13 +177,10 @@ def test_a_coordinator_that_is_exempt_is_not_looked_for_behind_the_proxy(
 
 
 @pytest.fixture
-def other(stage: Any, tabular_master: Path, tmp_path: Path) -> Any:
+def other(stage: Any) -> Any:
     """The same hospitals with a study of other folds and columns."""
-    study_file = tmp_path / "study.toml"
-    shutil.copyfile(tabular_master / "study.toml", study_file)
     columns = [builders.number("marker"), builders.number("age", unit="years")]
-    builders.amend(study_file, name="other", seed=12, strata=[], clinical=columns)
-    return stage.with_study(study_file)
+    return stage.another("other", seed=12, strata=[], clinical=columns)
 
 
 @pytest.mark.usefixtures("firewall")

@@ -1,4 +1,4 @@
-"""Rounds that need three of five hospitals, in a real deployment in which programs are killed."""
+"""Rounds that need three of four hospitals, in a real deployment in which programs are killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from sim.rehearsal import command, results_of
-from tests import builders
 
 AWAY = "west"
 NUMBERS = count(1)
@@ -26,12 +25,9 @@ def hospitals(quorum_stage: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def stage(quorum_stage: Any, tmp_path: Path) -> Any:
+def stage(quorum_stage: Any) -> Any:
     """The hospitals with a study of this test's own: of each they give rows once."""
-    study_file = tmp_path / "study.toml"
-    shutil.copyfile(quorum_stage.study_file, study_file)
-    builders.amend(study_file, name=f"quorum-{next(NUMBERS)}")
-    return quorum_stage.with_study(study_file)
+    return quorum_stage.another(f"quorum-{next(NUMBERS)}")
 
 
 def kill_in_the_first_training(stage: Any, run: Any) -> None:

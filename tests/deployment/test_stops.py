@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,28 +61,6 @@ def shown_to(stage: Any, name: str) -> str:
 
 
 @pytest.mark.usefixtures("hospitals")
-def test_a_site_that_approved_another_study_answers_nothing(stage: Any, staging: Any) -> None:
-    began = time.time()
-    own = identity.load(stage.rehearsal.site("b") / "keys" / "identity.pem").private
-    revoke(stage.work("b"), own, stage.study.digest())
-    approve(stage.work("b"), own, "0" * 64, stage.study.name)
-    try:
-        with stage.run() as run:
-            staging.until(lambda: "waits for b, " in shown_to(stage, "a"), "a hears of b")
-            assert run.screen.ends() == 1
-    finally:
-        staging.approve_study(stage, "b")
-    assert "runs no study at the moment" in shown_to(stage, "a")
-    standing = {name: read_standing(stage.work(name)) for name in "ab"}
-    new = {n: [need.code for need in standing[n].needs if need.since > began] for n in "ab"}
-    assert new == {"a": [], "b": ["study_not_approved"]}
-    assert standing["a"].polled > began
-    assert "site b" in run.screen.text
-    assert "study_not_approved" in run.screen.text
-    assert "study_not_approved" in (stage.work("b") / "gate.log").read_text(encoding="utf-8")
-
-
-@pytest.mark.usefixtures("hospitals")
 def test_a_coordinator_of_another_minor_release_is_refused_with_both_versions(
     stage: Any, staging: Any, tmp_path: Path
 ) -> None:
@@ -95,17 +74,43 @@ def test_a_coordinator_of_another_minor_release_is_refused_with_both_versions(
     assert "it installs release 9.9.9, or another that shares the first two" in run.screen.text
 
 
-@pytest.mark.usefixtures("hospitals")
+@pytest.fixture(scope="module")
+def in_vain(
+    stage: Any, staging: Any, hospitals: None, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A run after b has approved another study, and while c runs an older release."""
+    began = time.time()
+    own = identity.load(stage.rehearsal.site("b") / "keys" / "identity.pem").private
+    revoke(stage.work("b"), own, stage.study.digest())
+    approve(stage.work("b"), own, "0" * 64, stage.study.name)
+    stage.screens["c"].process.terminate()
+    stage.screens["c"].ends()
+    stage.start_again("c", staging.of_release("0.0.7", tmp_path_factory.mktemp("older")))
+    try:
+        with stage.run() as run:
+            staging.until(lambda: "waits for b, " in shown_to(stage, "a"), "a hears of b")
+            assert run.screen.ends() == 1
+    finally:
+        staging.approve_study(stage, "b")
+    return SimpleNamespace(text=run.screen.text, began=began)
+
+
+def test_a_site_that_approved_another_study_answers_nothing(stage: Any, in_vain: Any) -> None:
+    assert "runs no study at the moment" in shown_to(stage, "a")
+    standing = {name: read_standing(stage.work(name)) for name in "ab"}
+    new = {n: [need.code for need in standing[n].needs if need.since > in_vain.began] for n in "ab"}
+    assert new == {"a": [], "b": ["study_not_approved"]}
+    assert standing["a"].polled > in_vain.began
+    assert "site b" in in_vain.text
+    assert "study_not_approved" in in_vain.text
+    assert "study_not_approved" in (stage.work("b") / "gate.log").read_text(encoding="utf-8")
+
+
 def test_a_hospital_of_an_older_minor_release_is_refused_with_both_versions(
-    stage: Any, staging: Any, tmp_path: Path
+    stage: Any, in_vain: Any
 ) -> None:
-    stage.screens["a"].process.terminate()
-    stage.screens["a"].ends()
-    stage.start_again("a", staging.of_release("0.0.7", tmp_path))
-    with stage.run() as run:
-        assert run.screen.ends() == 1
-    assert "site a: has another release of fedlnm installed" in run.screen.text
-    assert f"which runs {own_release()}" in run.screen.text
+    assert "site c: has another release of fedlnm installed" in in_vain.text
+    assert f"which runs {own_release()}" in in_vain.text
     said = f"the coordinator runs release '{MINOR}', and release 0.0.7 is installed here"
-    assert said in stage.screens["a"].text
-    assert f"install the newest release '{MINOR}' here" in stage.screens["a"].text
+    assert said in stage.screens["c"].text
+    assert f"install the newest release '{MINOR}' here" in stage.screens["c"].text
