@@ -27,6 +27,8 @@ from server.report.schema import Results
 SIGNIFICANT = 0.05
 # patients with the endpoint below which an AUC comes with a warning
 FEW = 20
+# patients below which cells of scores make a P of DeLong's test differ much from that of the scores
+COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,12 @@ def _set_note(results: Results, rows: list[MatrixRow]) -> str:
         note += (
             " Within hospitals: AUC of pairs of patients of the same hospital, which a model that"
             " knows how frequent the endpoint is at each hospital does not win."
+        )
+    joined = re.search("cells|groups", known.method)
+    if results.delong and joined and known.n is not None and known.n < COMPARED:
+        note += (
+            " Models are compared on scores in cells or groups of patients: with so few, a P may be"
+            " off by 0.1 or more."
         )
     own = [(MODELS[row.model].label, found) for row in rows if (found := primary(row, run))]
     return " ".join([note, *interval_warnings(own)])

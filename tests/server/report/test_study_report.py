@@ -16,7 +16,7 @@ from common.html.drawing import Drawing
 from server.report import words
 from server.report.appendix import timing_block, training_block
 from server.report.figures import draw_figures
-from server.report.performance import apparent_block
+from server.report.performance import apparent_block, performance_blocks
 from server.report.results import parse, to_json
 from server.report.schema import Results
 from server.report.study_report import render, write_report
@@ -301,3 +301,24 @@ def test_losses_that_no_training_has_are_no_column(tree: dict[str, Any]) -> None
     block = training_block(parse(tree))
     assert block is not None
     assert block.columns == ("Training", "Rounds", "Rounds kept", "Training loss")
+
+
+@pytest.mark.parametrize(
+    ("method", "n", "warned"),
+    [
+        ("DeLong, patients in groups of 3 or more (one site)", 60, True),
+        ("DeLong, patients in groups of 3 or more (one site)", 100, False),
+        ("DeLong, exact (one site)", 60, False),
+    ],
+)
+def test_a_small_set_whose_scores_lie_in_cells_warns_of_its_p_values(
+    whole: Results, method: str, n: int, warned: bool
+) -> None:
+    changed = {"n": n, "positives": 20, "method": method, "correct": None, "tp": None, "tn": None}
+    rows = tuple(
+        row.model_copy(update=changed) if row.set == "external_1" else row
+        for row in whole.performance
+    )
+    results = whole.model_copy(update={"performance": rows})
+    (block,) = [one for one in performance_blocks(results) if one.key == "external_1"]
+    assert ("a P may be off" in block.note) == warned
