@@ -95,6 +95,7 @@ class LevelFindings:
     test : of the counts; its p is NaN where one that it takes in is withheld.
     band : bounds of p in that case.
     pairs : each test set against the training set; none where there is one test set alone.
+    note : which sets the test leaves out, and why.
     """
 
     counts: Float
@@ -102,13 +103,14 @@ class LevelFindings:
     test: TestResult
     band: tuple[float, float] | None
     pairs: Pairs = ()
+    note: str = ""
 
 
 @plain
 class MeanFindings:
     """Values, mean and deviation (sets,) of a column, and the analysis of variance.
 
-    `pairs` are those of `LevelFindings`.
+    `pairs` and `note` are those of `LevelFindings`.
     """
 
     n: Float
@@ -116,6 +118,7 @@ class MeanFindings:
     deviation: Float
     test: TestResult
     pairs: Pairs = ()
+    note: str = ""
 
 
 @plain
@@ -294,7 +297,15 @@ def _mean_findings(
             else PairFindings(sets[i].name, _untested(), note=FEW_VALUES)
             for i in _pairs(sets)
         ),
+        note=_without(sets, enough, FEW_VALUES),
     )
+
+
+def _without(sets: Sequence[StudySet], tested: Sequence[bool], why: str) -> str:
+    """Name the sets that a test of several leaves out; empty where there are none, or no test."""
+    left_out = [group.name for group, used in zip(sets, tested, strict=True) if not used]
+    some = 0 < len(left_out) < len(sets) - 1
+    return f"without {', '.join(left_out)}: {why}" if some else ""
 
 
 def _pairs(sets: Sequence[StudySet]) -> range:
@@ -337,9 +348,7 @@ def _tested(sets: Sequence[StudySet], found: ColumnFindings, fewest: int) -> Med
     enough = n >= fewest
     used = enough & found.usable
     test, note = _ranked(found, used)
-    left_out = [s.name for s, out in zip(found.sets, enough & ~found.usable, strict=True) if out]
-    if left_out and not note:
-        note = f"without {', '.join(left_out)}: {UNORDERED}"
+    note = note or _without(sets, (found.usable | ~enough).tolist(), UNORDERED)
     pairs = []
     for place in _pairs(sets):
         both = np.isin(np.arange(len(sets)), (0, place))
@@ -459,6 +468,7 @@ def _compared(
         test=judged(everybody),
         band=bands.get(everybody),
         pairs=tuple(pair(place) for place in _pairs(sets)),
+        note=_without(sets, tested.tolist(), SMALL_COUNTS.removeprefix("P withheld: ")),
     )
 
 

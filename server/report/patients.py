@@ -290,7 +290,7 @@ def _note(rows: tuple[Table1Row, ...]) -> str:
 
 def _reasons(rows: tuple[Table1Row, ...]) -> Iterator[str]:
     """Say why a median, a quartile or P is missing: a sentence a variable and reason."""
-    for row in rows:
+    for row in {row.variable: row for row in rows}.values():
         label = words.humanise(row.variable)
         by_note: dict[str, list[str]] = {}
         for name, cell in row.sets.items():

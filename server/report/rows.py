@@ -18,7 +18,6 @@ from common.evaluation.delong import auc_interval, paired_test, wald_interval
 from common.evaluation.level_areas import LevelAreas, difference_test
 from common.evaluation.local import Evaluation
 from common.evaluation.suppression import Mask, suppress
-from common.evaluation.table1 import TestResult
 from common.messages.exchanges import EnrolReply
 from common.statistics.base import Float
 from common.statistics.placements import DeLongResult
@@ -30,7 +29,6 @@ from server.phases.table1 import (
     LevelFindings,
     MeanFindings,
     MedianFindings,
-    PairFindings,
     StudySet,
     Table1Findings,
 )
@@ -90,7 +88,7 @@ def _level_rows(
                 "percent": 100.0 * float(own[index] / present) if shown and present else None,
                 "suppressed": not shown,
             }
-        row = _table1_row(column, level, cells, missing, found.test, found.pairs)
+        row = _table1_row(column, level, cells, missing, found)
         rows.append(row | {"p_band": found.band})
     return rows
 
@@ -106,7 +104,7 @@ def _mean_row(
             "mean": float(mean) if shown else None,
             "sd": float(deviation) if shown and n > 1 else None,
         }
-    return _table1_row(column, None, cells, missing, found.test, found.pairs)
+    return _table1_row(column, None, cells, missing, found)
 
 
 def _median_row(
@@ -122,8 +120,7 @@ def _median_row(
         for name, value in zip(("q1", "median", "q3"), three.tolist(), strict=True):
             cells[group.name][name] = value if shown and np.isfinite(value) else None
         cells[group.name]["note"] = note if shown else ""
-    row = _table1_row(column, None, cells, missing, found.test, found.pairs)
-    return row | {"note": found.note}
+    return _table1_row(column, None, cells, missing, found)
 
 
 def _present(
@@ -154,8 +151,7 @@ def _table1_row(
     level: str | None,
     cells: dict[str, Row],
     missing: dict[str, int | None],
-    test: TestResult,
-    pairs: Sequence[PairFindings],
+    found: LevelFindings | MeanFindings | MedianFindings,
 ) -> Row:
     return {
         "variable": f"{column.name} ({column.unit})" if column.unit else column.name,
@@ -164,8 +160,9 @@ def _table1_row(
         "decimals": column.decimals,
         "sets": cells,
         "missing": missing,
-        "test": test.test or None,
-        "p": float(test.p),
+        "test": found.test.test or None,
+        "p": float(found.test.p),
+        "note": found.note,
         "pairs": {
             one.name: {
                 "test": one.test.test or None,
@@ -173,7 +170,7 @@ def _table1_row(
                 "p_band": one.band,
                 "note": one.note,
             }
-            for one in pairs
+            for one in found.pairs
         },
     }
 

@@ -95,3 +95,19 @@ def test_too_few_estimates_or_one_without_variance_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="3 estimates or more"):
         random_effects(np.array(values), np.array(variances))
+
+
+def test_it_is_the_model_of_metafor() -> None:
+    # R 4.2.2, metafor 3.8-1:
+    # f <- rma(c(1.2, 0.4, 2.1, 1, -0.2, 1.7), c(0.1, 0.08, 0.2, 0.15, 0.12, 0.3),
+    #          method = "PM", test = "adhoc", control = list(tol = 1e-14))
+    # c(coef(f), f$ci.lb, f$ci.ub, sqrt(f$tau2), f$I2 / 100)
+    # coef(f) + c(-1, 1) * qt(0.975, 4) * sqrt(f$tau2 + f$se^2)
+    found = random_effects(
+        np.array([1.2, 0.4, 2.1, 1.0, -0.2, 1.7]), np.array([0.1, 0.08, 0.2, 0.15, 0.12, 0.3])
+    )
+    ours = (found.mean, found.low, found.high, found.tau, found.i2)
+    theirs = (0.98269845, 0.10665380, 1.85874310, 0.73870571, 0.80138120)
+    assert ours == pytest.approx(theirs, abs=1e-7)
+    reach = found.predicted_low, found.predicted_high
+    assert reach == pytest.approx((-1.276018, 3.241415), abs=1e-6)

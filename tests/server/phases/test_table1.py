@@ -327,6 +327,16 @@ def test_a_set_of_one_site_sends_no_small_cell_and_the_other_sets_are_tested(
     assert (rare["test"], rare["p_band"]) == (None, None)
 
 
+def test_a_set_that_withholds_counts_is_named_where_the_test_leaves_it_out(tmp_path: Path) -> None:
+    federation, pooled = study_over(tmp_path, INTERNAL | ALONE, min_cell=13)
+    stage = row_of(table1(federation), "stage", "1")
+    assert stage["sets"]["external"]["n"] is None
+    assert stage["note"] == "without external: small counts"
+    counts = contingency(pooled, "stage", ["train", "internal"])
+    expected = stats.chi2_contingency(counts, correction=False).pvalue
+    assert stage["p"] == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_column_of_few_values_at_one_site_is_not_told(tmp_path: Path) -> None:
     federation, pooled = study_over(tmp_path, ALONE, min_rows=30)
     own = [row for row in pooled if row["patient_id"].startswith("c")]
