@@ -140,7 +140,8 @@ MEANS, MEDIANS = "mean ± standard deviation", "median (quartiles)"
 WITHHELD_NOTE = (
     "Withheld: a count of very few patients, together with a further count of the same variable"
     " and set from which it could be worked out, or the mean or median of few patients. The test"
-    " knows the withheld counts; its P is then given as a range, or not at all."
+    " knows the withheld counts, and its P is then given as a range, or not at all; or it leaves"
+    " the set out, which is said where it is so."
 )
 GROUPED_NOTE = (
     "Grouped: values were counted in cells, so P is approximate; medians and quartiles are within"
