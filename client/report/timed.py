@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from client.report.site_run import SiteRun, title_of
-from common.evaluation.follow_up import life_table
+from common.evaluation.follow_up import life_table, share_interval
 from common.evaluation.follow_up_findings import FollowUpFindings, measure_locally
 from common.html.drawing import BLUE, VERMILION, Drawing, draw
 from common.html.pages import Block, Cell, Line
@@ -17,7 +17,7 @@ from common.models import label_of
 from common.statistics.base import Rows
 from common.study.follow_up import FollowUp
 
-DASH, Z = "\N{EN DASH}", 1.959963984540054
+DASH = "\N{EN DASH}"
 CELLS = 1000
 """Cells of the risk, whose middle stands for the risks in it: fine enough for three decimals."""
 
@@ -46,7 +46,7 @@ def _measures(found: FollowUpFindings, i: int) -> tuple[Cell, ...]:
 def _estimate(value: float, error: float) -> Cell:
     if not np.isfinite(value):
         return Cell(DASH)
-    low, high = max(value - Z * error, 0.0), min(value + Z * error, 1.0)
+    low, high = share_interval(value, error)
     return Cell(_number(value), f"{_number(low)}{DASH}{_number(high)}")
 
 

@@ -323,7 +323,8 @@ def measures(results: Results) -> str:
     """Name every measure."""
     if results.follow_up:
         return (
-            "Discrimination: concordance (Harrell, Uno) with the infinitesimal jackknife, and"
+            "Discrimination: concordance (Harrell, Uno) with the infinitesimal jackknife, on the"
+            " logit, and"
             " cumulative, dynamic areas at each horizon, weighted for censoring. Groups of low and"
             " high risk: life tables and log-rank tests, over all patients and within"
             " hospitals. Calibration: predicted against observed risk (Kaplan-Meier) by the first"

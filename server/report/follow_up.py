@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy
 from matplotlib.axes import Axes
 
-from common.evaluation.follow_up import LEVEL, GroupedFollowUp, RiskCalibration, life_table
+from common.evaluation.follow_up import GroupedFollowUp, RiskCalibration, life_table, share_interval
 from common.evaluation.follow_up_findings import FollowUpFindings
 from common.html.drawing import BLUE, GREY, VERMILION, Drawing, draw, style_of
 from common.html.pages import Block, Cell, Line
@@ -52,8 +51,9 @@ def performance_rows(
             row: Row = {"model": model, "set": one.subset, "cutoff": float(cutoff)}
             row |= counts(one.patients, one.events)
             if one.shown:
-                auc, low, high = _interval(*one.areas[i, 0])
-                row |= {"auc": auc, "ci_low": low, "ci_high": high, "ci_method": "wald"}
+                auc, error = one.areas[i, 0].tolist()
+                low, high = share_interval(auc, error)
+                row |= {"auc": auc, "ci_low": low, "ci_high": high, "ci_method": "logit"}
             yield {**row, "method": method_of(grid) if one.shown else WITHHELD}
 
 
@@ -100,14 +100,8 @@ def _calibration(found: RiskCalibration) -> Row:
 
 
 def _named(name: str, value: float, error: float) -> Row:
-    found, low, high = _interval(value, error)
-    return {name: found, f"{name}_low": low, f"{name}_high": high}
-
-
-def _interval(value: float, error: float) -> tuple[float, float, float]:
-    """Return an estimate with its Wald interval, within 0 to 1."""
-    width = float(scipy.stats.norm.ppf(0.5 + LEVEL / 2)) * float(error)
-    return float(value), max(float(value) - width, 0.0), min(float(value) + width, 1.0)
+    low, high = share_interval(float(value), float(error))
+    return {name: float(value), f"{name}_low": low, f"{name}_high": high}
 
 
 def _groups(found: GroupedFollowUp, grid: FollowUp) -> Iterator[Row]:

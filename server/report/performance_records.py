@@ -10,7 +10,7 @@ from common.models import ModelName
 from server.report.record import Count, Finite, MaybeCount, Number, Record, RunName, Share
 
 # the last is of a time to event
-AucMethod = Literal["", "score", "wald"]
+AucMethod = Literal["", "score", "logit"]
 
 
 class Stratum(Record):

@@ -45,10 +45,11 @@ def findings(**changes: Any) -> FollowUpFindings:
     return FollowUpFindings(**{**given, **changes})
 
 
-def test_intervals_are_walds_and_stay_within_0_and_1() -> None:
+def test_intervals_lie_on_the_logit_and_so_within_0_and_1() -> None:
     (row,) = follow_up_rows([findings()], CUTOFFS, GRID)
-    assert row["harrell_low"] == pytest.approx(0.7 - 1.96 * 0.2, abs=1e-4)
-    assert row["harrell_high"] == 1.0
+    # qlogis(0.7) + c(-1, 1) * qnorm(0.975) * 0.2 / (0.7 * 0.3) in R
+    assert row["harrell_low"] == pytest.approx(0.265157, abs=1e-5)
+    assert row["harrell_high"] == pytest.approx(0.937844, abs=1e-5)
     assert row["areas"][1]["auc"] == 0.74 and row["areas"][1]["horizon"] == 12.0
 
 
