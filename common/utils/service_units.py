@@ -139,8 +139,14 @@ def unit_name(folder: Path, *, takes_argument: bool = False) -> str:
 
 
 def this_user() -> str:
-    """Return the name of the user who runs this process."""
-    return pwd.getpwuid(os.getuid()).pw_name
+    """Return the name of the user who runs this process, or the number where it has no name.
+
+    A container's user often has none; systemd takes both.
+    """
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _word(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from common.utils.service_units import GRAPHICS_CARDS, NO_DEVICES, ServiceUnit, unit_name
+from common.utils.service_units import (
+    GRAPHICS_CARDS,
+    NO_DEVICES,
+    ServiceUnit,
+    this_user,
+    unit_name,
+)
 
 ANALYZE = shutil.which("systemd-analyze")
 MOST_EXPOSED = 5.0
@@ -64,3 +71,9 @@ def test_systemd_calls_its_exposure_ok(tmp_path: Path, devices: str) -> None:
     found = re.search(r"Overall exposure level for .*: ([0-9.]+)", shown)
     assert found, shown
     assert float(found[1]) < MOST_EXPOSED
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker runs a container's user without an entry in its list of users; podman adds one."""
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    assert this_user() == str(2**31 - 7)
