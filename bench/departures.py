@@ -31,11 +31,10 @@ from bench.tables import conditions, put_section, table
 from common.flower.programs import QUIET
 from common.study.model import load_study, write_study
 from sim.engines.inprocess import run_in_process
-from sim.identities import with_identities
 from sim.jobs import configure_screen
 from sim.phantom.generate import generate
 from sim.phantom.plan import HospitalPlan, PhantomPlan, Scanner
-from sim.sites import find_sites, place_sites
+from sim.sites import find_sites, place_sites, with_identities
 
 SITES = ("north", "south", "west", "east", "coast")
 PATIENTS, TESTS = 24, 5

@@ -36,10 +36,9 @@ from common.study.model import NetworkSettings, Study, load_study, write_study
 from server.federation.federation import Federation
 from server.phases.networks import rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import with_identities
 from sim.phantom.generate import DEFAULT, generate
 from sim.phantom.plan import PhantomPlan, Scanner
-from sim.sites import find_sites, place_sites
+from sim.sites import find_sites, place_sites, with_identities
 
 SEEDS = (20240101, 1, 2)
 GOAL = 0.75

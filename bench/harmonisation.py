@@ -20,11 +20,10 @@ from bench.comparison import WORK, say
 from bench.tables import ROOT, conditions, put_section, table
 from common.study.harmonisation import HarmonisationSettings
 from common.study.model import RadiomicsSettings, load_study, write_study
-from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, run_job
 from sim.phantom.generate import DEFAULT, generate
 from sim.phantom.plan import with_scanner_shift
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 SEEDS = (1, 2, 3)
 FEATURES = RadiomicsSettings(settings="radiomics-original", expected_features=105)

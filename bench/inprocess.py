@@ -30,9 +30,8 @@ from common.study.model import NetworkSettings, Study, load_study, write_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from sim.engines.inprocess import run_in_process
-from sim.identities import with_identities
 from sim.jobs import configure_screen
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 from strategies.model import GlobalModel
 
 # of a network's weights so many in a million are running statistics, which travel in 64 bits

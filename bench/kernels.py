@@ -33,8 +33,7 @@ from server.app import run_configured_study
 from server.progress.events import Events
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality.run import HEART, HEART_STUDY
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 KERNELS = 5
 STUDIES = ("heart", "phantom", "tabular")

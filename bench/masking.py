@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from common.masking.fixed_point import to_ring
 from common.masking.pairwise import R, mask_context, mask_use, mask_vector
-from common.masking.weights import to_ring32
+from common.masking.update import to_ring32
 
 REPEATS = 3
 WEIGHTS = 46_000_000  # a 3D ResNet-50

@@ -30,7 +30,7 @@ from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality.run import STUDY, Comparison
 from sim.equality.sites import synthetic_sites
 from sim.equality.synthetic import Plan, SyntheticCohort, generate
-from sim.identities import COORDINATOR, simulated_identity, with_identities
+from sim.sites import COORDINATOR, simulated_identity, with_identities
 
 STUDIES, POSITIVE = 40, 0.4
 PLAN = Plan(

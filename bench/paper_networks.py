@@ -22,10 +22,9 @@ from common.study.model import Study, load_study, write_study
 from server.federation.federation import Federation
 from server.phases.networks import rows_per_fold, train_variant
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import with_identities
 from sim.phantom.generate import generate
 from sim.phantom.plan import DEFAULT
-from sim.sites import find_sites, place_sites
+from sim.sites import find_sites, place_sites, with_identities
 
 PATIENTS, ROUNDS = 300, {"dl2d": 50, "dl3d": 300}
 

@@ -22,11 +22,10 @@ from common.messages.exchanges import RoundPlan
 from common.study.model import load_study, write_study
 from server.federation.federation import Federation
 from sim.engines.inprocess import run_in_process
-from sim.identities import with_identities
 from sim.jobs import configure_screen
 from sim.phantom.generate import generate
 from sim.phantom.plan import HospitalPlan, PhantomPlan, Scanner
-from sim.sites import find_sites, place_sites
+from sim.sites import find_sites, place_sites, with_identities
 from strategies.model import GlobalModel
 
 ROUNDS = 20

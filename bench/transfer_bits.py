@@ -19,10 +19,9 @@ from bench.comparison import WORK, say
 from bench.tables import ROOT, conditions, put_section, table
 from common.models import NetworkName
 from common.study.model import load_study, write_study
-from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, run_job
 from sim.phantom.generate import generate
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 SEEDS = (20240101, 20240102, 20240103)
 BITS = (32, 16, 8)

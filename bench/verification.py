@@ -26,9 +26,8 @@ from typing import Any
 from bench.comparison import WORK, say
 from bench.tables import ROOT, conditions, held, put_section, seconds, table
 from common.study.model import load_study, write_study
-from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, run_job
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 BOUND = 1.15
 NAMES = ("with", "without")

@@ -11,14 +11,12 @@ import numpy as np
 from client.check.disclosure import foretold
 from client.data.tables import keep_selected
 from client.site import LOG
+from client.store.audits import audit_canaries, audit_releases
 from client.store.batches import keep_batches
-from client.store.canaries import audit_canaries
 from client.store.cohorts import fix_levels
 from client.store.departures import consent_to
 from client.store.levels import moved_levels
-from client.store.row_sets import audit_releases
 from client.store.run_files import StoredTable
-from client.versions import software
 from client.workspace import Workspace
 from common.bundle.bundle import Bundle, check_files, digest_of
 from common.disclosure.forms import FormError, check_models, check_out_of_fold
@@ -45,8 +43,7 @@ from common.evaluation.membership import MembershipAudit, membership_audit
 from common.ledger.entry import request_digest
 from common.masking.layout import RingSums, end_to_end, to_rings
 from common.masking.narrow import pack
-from common.masking.pooled_rows import to_slots
-from common.masking.slots import permutation, slots
+from common.masking.pooled_rows import permutation, slots, to_slots
 from common.masking.update import to_update_rings
 from common.messages.exchanges import (
     DEVICE,
@@ -78,6 +75,7 @@ from common.statistics.placements import DeLongResult
 from common.study.strata import TABLE, level_codes, level_names, strata_columns
 from common.study.sums import subsets_of
 from common.transforms.views import Joined, View, materialise
+from common.utils.versions import software
 
 # kinds of sums of Table 1, which hold nothing of a fold
 BEFORE_FOLDS = {"rows", "cells", "rank_histogram", "quartiles"}

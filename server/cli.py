@@ -167,7 +167,7 @@ def collect(
     about other models.
     """
     from common.bundle.bundle import read_files
-    from server.collect.collect import receive, tree_of
+    from server.commands.collect import receive, tree_of
     from server.report.results import read
     from server.report.study_report import write_outputs
     from server.report.tables import terminal_table

@@ -7,10 +7,9 @@ import dataclasses
 from common.demonstration import demonstration_folder, demonstration_sites
 from common.errors import UsageError
 from common.study.model import load_study, write_study
-from sim.identities import place_coordinator, with_identities
 from sim.phantom.generate import SMALL, generate
 from sim.phantom.plan import PhantomPlan
-from sim.sites import find_sites, place_sites
+from sim.sites import find_sites, place_coordinator, place_sites, with_identities
 
 SEED = 20240101
 

@@ -116,7 +116,7 @@ def _run_in_process(job: Job) -> None:
     from client.site import load_site
     from server.app import app as server_app
     from sim.engines.inprocess import run_in_process
-    from sim.identities import place_secret
+    from sim.sites import place_secret
 
     for name, path in job.sites.items():
         place_secret(name, load_site(path).work)

@@ -45,7 +45,6 @@ from server.federation.obstacles import (
     without,
 )
 from server.progress.screen import Follower, follow
-from sim.identities import place_coordinator, place_identities, with_identities
 from sim.jobs import Engine, Job, Outcome, configure_screen, run_job
 from sim.leave_one_out import (
     LEAVE_ONE_OUT,
@@ -54,7 +53,15 @@ from sim.leave_one_out import (
     left_out_study,
     write_left_out_cohort,
 )
-from sim.sites import data_folder, find_sites, place_sites, write_site
+from sim.sites import (
+    data_folder,
+    find_sites,
+    place_coordinator,
+    place_identities,
+    place_sites,
+    with_identities,
+    write_site,
+)
 
 
 def ledger_rows(sites: Mapping[str, Path]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from client.check.finding import (
     Finding,
     Findings,
     Severity,
+    listed,
     not_checked,
     ok,
     or_ok,
@@ -22,7 +23,6 @@ from client.check.finding import (
     warning,
 )
 from client.check.naming import plain_id
-from client.check.screen import listed
 from client.data.cohort import (
     ADD_COLUMN,
     ONE_ROW,

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.check.finding import Finding, Findings, Severity, or_ok, problem, warning
+from client.check.finding import Finding, Findings, Severity, listed, or_ok, problem, warning
 from client.check.look import AIR_HU, SOFT_HU, ImageFacts, Job, Look, RegionFacts, look
-from client.check.screen import listed
 from client.data.cohort import Patient
 from client.imaging.cache import ContentCache
 from client.imaging.dicom.folder import worth_a_look

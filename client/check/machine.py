@@ -31,7 +31,6 @@ from client.check.registry import check
 from client.site import SiteSettings
 from client.store.ledger import ledger_path
 from client.store.site_db import site_db
-from client.versions import software
 from common.dossier.markdown import size
 from common.errors import InputError, StudyError
 from common.models import NETWORKS, NetworkName, network_input
@@ -39,6 +38,7 @@ from common.networks.size import network_size, width_of
 from common.study.model import ImagingSettings, NetworkSettings, Study
 from common.study.release_mark import marked_release, other_release, own_release
 from common.utils.durable import exposed_mode
+from common.utils.versions import software
 
 KIND = "machine.device"
 

@@ -9,8 +9,7 @@ from pathlib import PurePath
 
 import pandas as pd
 
-from client.check.finding import Findings, or_ok, warning
-from client.check.screen import listed
+from client.check.finding import Findings, listed, or_ok, warning
 from client.data.cohort_file import row_number
 from common.messages.exchanges import READINGS
 from common.study.model import Study

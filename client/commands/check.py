@@ -46,8 +46,8 @@ def check(
     device, and the speed of the line. It is shown before it is written.
     """
     screen.emit(f"reads {study} and {site}: software, keys, coordinator, rows, images")
+    from client.check.finding import emit, show
     from client.check.runner import Wish, rehearse
-    from client.check.screen import emit, show
     from common.utils.console import ProgressBar
 
     wish = Wish(cache=cache, bandwidth=bandwidth)
@@ -66,8 +66,7 @@ def check(
 
 def _share(report: Report, site: Path, study: Path, out: Path, *, yes: bool) -> None:
     """Show what the coordinator may know, ask, and write it."""
-    from client.check.runner import site_of
-    from client.check.share import shared
+    from client.check.runner import shared, site_of
     from common.disclosure.rule import stricter
     from common.study.model import load_study
     from common.utils.durable import write_durably

@@ -26,8 +26,7 @@ from common.ledger.entry import Record
 from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
-from common.masking.lost_keys import LetGoSite, check_confirmable
-from common.messages.letting_go import as_text, describe, read_requests
+from common.masking.lost_keys import LetGoSite, as_text, check_confirmable, describe, read_requests
 from common.study.model import Study, load_study
 from common.utils.console import consoles
 from common.utils.durable import write_durably

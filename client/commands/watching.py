@@ -22,8 +22,15 @@ from client.site import LOG, SiteSettings
 from common.messages.problems import PROBLEMS
 from common.study.release_mark import own_release
 from common.utils.console import consoles
-from common.utils.loopback_pages import LoopbackServer, Page, Request
-from common.utils.metrics import CONTENT_TYPE, Labels, Metric, exposition
+from common.utils.loopback_pages import (
+    CONTENT_TYPE,
+    Labels,
+    LoopbackServer,
+    Metric,
+    Page,
+    Request,
+    exposition,
+)
 from common.utils.notices import Outbox, Post, read_addresses, try_addresses
 
 PREFIX = "fedlnm_site_"

@@ -33,9 +33,9 @@ from client.imaging.source import split_roi
 from common.errors import InputError
 from common.messages.exchanges import READINGS
 from common.statistics.base import Float
-from common.study.dealing import asks_for_levels, dealt_columns
 from common.study.follow_up import FollowUp
 from common.study.model import ClinicalColumn, Study
+from common.study.strata import asks_for_levels, dealt_columns
 from common.utils.text_file import difference, nearest, number, on_one_line, plain_text
 
 SPLITS = ("train", "internal_test", "external_test")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.check.screen import listed
+from client.check.finding import listed
 from common.errors import InputError
 from common.utils.text_file import plain_text
 

@@ -25,7 +25,6 @@ from client.store.heads import LedgerHeads
 from client.store.ledger import Ledger
 from client.store.order import check_newest, note_round
 from client.store.site_db import recall_study, site_db
-from client.versions import software
 from common.disclosure.rule import stricter
 from common.errors import StudyError
 from common.flower.internals import ErrorCode
@@ -38,6 +37,7 @@ from common.messages.exchanges import CATALOGUE, NOBODY, EnrolRequest, Problem, 
 from common.messages.receipts import attach, detached, newest_attached
 from common.study.model import Study
 from common.utils.durable import append_durably, open_folder
+from common.utils.versions import software
 
 _LONGEST, _LONGEST_SHOWN = 4_000, 600
 FLOWER_CODES = frozenset(v for n, v in vars(ErrorCode).items() if n.isupper())

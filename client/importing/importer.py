@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from client.check.finding import listed
 from client.check.naming import plain_id
-from client.check.screen import listed
 from client.data.cohort import RowProblem, names_scanners, read_rows
 from client.data.cohort_file import COLUMN, FRAME_OF_REFERENCE, NOTHING, row_number
 from client.imaging.errors import PatientError

@@ -40,9 +40,9 @@ from client.imaging.source import is_dicom
 from client.predict.predicting import RESEARCH
 from client.predict.scoring import Prediction, Score
 from client.predict.verify import Opened
-from client.versions import software
 from common.errors import InputError
 from common.models import label_of
+from common.utils.versions import software
 
 SCHEME = "99FEDLNM"
 PROBABILITY = Code("P", SCHEME, "Predicted probability of the endpoint")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from client.check.screen import listed
+from client.check.finding import listed
 from client.data.clinical_values import coded_value
 from client.data.cohort import ONE_ROW, SCANNER, id_problem, names_scanners, stand_in
 from client.data.cohort_file import (

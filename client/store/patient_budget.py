@@ -18,8 +18,8 @@ from client.store.privacy_budget import Spending, epsilon_of, poisson
 from client.store.site_db import site_db
 from common.models import network_name
 from common.networks.schedule import validation_fold
-from common.study.dealing import asks_for_levels
 from common.study.model import Study
+from common.study.strata import asks_for_levels
 
 
 @dataclass(frozen=True)

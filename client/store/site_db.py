@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from client.store import migration, previous_version
+from client.store import migration
 from client.store.privacy_budget import Spending
 from common.errors import InputError, RefusedError, StudyError
 from common.ledger.chain import FIRST
@@ -381,12 +381,12 @@ class SiteDb:
                 self._connect().executemany(sql, rows)
 
     def _begun(self) -> bool:
-        return self.path.exists() or previous_version.found(self._work) or self._is_lost()
+        return self.path.exists() or migration.found(self._work) or self._is_lost()
 
     def _is_lost(self) -> bool:
         """Say whether there was a memory: of it the ledger, or SQLite's journal, is left."""
         journal = self.path.with_name(f"{FILE}-journal")
-        return previous_version.has_entries(self._work) or journal.exists()
+        return migration.has_entries(self._work) or journal.exists()
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection; a new one after a fork, or where the file is gone."""
@@ -400,7 +400,7 @@ class SiteDb:
             if here is not None:
                 here.close()
             self._create()
-        elif previous_version.found(self._work):
+        elif migration.found(self._work):
             self._take_over()
         if mode := exposed_mode(self.path):
             raise InputError(
@@ -434,22 +434,22 @@ class SiteDb:
 
     def _create(self) -> None:
         make_folder(self._work)
-        once = not (self._work / previous_version.BEFORE).exists()
-        if once and previous_version.found(self._work):
+        once = not (self._work / migration.BEFORE).exists()
+        if once and migration.found(self._work):
             self._take_over()
         elif self._is_lost():
             raise self._error("the site's memory is missing, though its ledger has entries")
         else:
-            self._build(previous_version.Memory())
+            self._build(migration.Memory())
 
     def _take_over(self) -> None:
         """Read the files of the last release in, once, and put them away."""
-        with alone(self._work / previous_version.LOCK):
+        with alone(self._work / migration.LOCK):
             if not self.path.exists():
-                self._build(previous_version.read(self._work))
-            previous_version.put_away(self._work)
+                self._build(migration.read(self._work))
+            migration.put_away(self._work)
 
-    def _build(self, old: previous_version.Memory) -> None:
+    def _build(self, old: migration.Memory) -> None:
         """Make the file with all that is known already: whole, or not at all."""
         part = self.path.with_name(f".{FILE}.{secrets.token_hex(4)}")
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

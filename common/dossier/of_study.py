@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from common.disclosure.rule import RULES
 from common.dossier.disclosure import EVERYBODY, FRAME, Disclosure, Phase
-from common.dossier.general import plain_words
+from common.dossier.general import plain_words, tests_section, with_numbers
 from common.dossier.markdown import bullets, document, size, table
 from common.dossier.measured import Figures, measured
-from common.dossier.shown_by import tests_section, with_numbers
 from common.masking import identity
 from common.masking.absence import AbsentSite
 from common.masking.lost_keys import LetGoSite

@@ -1,4 +1,7 @@
-"""Flexible calibration curve: a restricted cubic spline of the logit, with a pointwise band."""
+"""Calibration by bins, and as a curve.
+
+The curve is a restricted cubic spline of the logit, with a pointwise band.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ import numpy as np
 import scipy
 
 from common.evaluation.calibration_fit import Points
-from common.evaluation.normal import Z_95
+from common.evaluation.suppression import suppress
 from common.messages.limits import shares
 from common.messages.plain import plain
 from common.statistics.base import Float
 from common.statistics.calibration import logit
+from common.statistics.scores import BINS, BinnedCalibrationResult
+from common.utils.portable import Z_95
 
 GRID, DECIMALS = 41, 4
 KNOTS: dict[int, tuple[float, ...]] = {
@@ -142,3 +147,56 @@ def _loss(design: Float, points: Points, beta: Float) -> float:
     z = design @ beta
     soft = np.logaddexp(0.0, z)
     return float((points.negatives + points.positives) @ soft - points.positives @ z)
+
+
+@plain
+class CalibrationTable:
+    """Calibration of one model: bin edges (11,), and rows, mean probability and rate of 10 bins.
+
+    Empty bins have NaN means.
+    """
+
+    edges: Float
+    count: Float
+    probability: Float
+    observed: Float
+
+
+def calibration_table(result: BinnedCalibrationResult, column: int) -> CalibrationTable:
+    """Return the table of the model in `column`.
+
+    Examples
+    --------
+    >>> from common.statistics.base import Rows
+    >>> from common.statistics.scores import BinnedCalibration
+    >>> label = np.array([0.0, 1.0])
+    >>> rows = Rows(np.array([[0.2], [0.6]]), ("model",), label, np.zeros(2, int))
+    >>> sums = BinnedCalibration()
+    >>> table = calibration_table(sums.finalise(sums.from_rows(rows)), 0)
+    >>> table.count[[2, 6]].tolist(), table.observed[[2, 6]].tolist()
+    ([1.0, 1.0], [0.0, 1.0])
+    """
+    count = result.count[column]
+    probability, positives = result.probability[column], result.positives[column]
+    filled = count > 0
+    empty = np.full(BINS, np.nan)
+    return CalibrationTable(
+        edges=np.arange(BINS + 1) / BINS,
+        count=count,
+        probability=np.divide(probability, count, out=empty.copy(), where=filled),
+        observed=np.divide(positives, count, out=empty.copy(), where=filled),
+    )
+
+
+def without_small_bins(result: BinnedCalibrationResult, minimum: int) -> BinnedCalibrationResult:
+    """Replace bins of few rows by NaN, and a second bin where these follow from the total.
+
+    A bin of one row shows that row's probability and outcome.
+    """
+    hidden = np.array([suppress(np.append(own, 0.0), minimum)[:-1] for own in result.count])
+    hidden = hidden.reshape(result.count.shape)
+    return BinnedCalibrationResult(
+        count=np.where(hidden, np.nan, result.count),
+        probability=np.where(hidden, np.nan, result.probability),
+        positives=np.where(hidden, np.nan, result.positives),
+    )

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 
 from common.evaluation.average_precision import average_precision, precision_error
-from common.evaluation.calibration import without_small_bins
-from common.evaluation.calibration_curve import CalibrationCurve, calibration_curve
+from common.evaluation.calibration_curve import (
+    CalibrationCurve,
+    calibration_curve,
+    without_small_bins,
+)
 from common.evaluation.calibration_fit import CalibrationFit, Points, fit_grouped, fit_rows
 from common.evaluation.delong import exact
 from common.evaluation.joined_scores import (

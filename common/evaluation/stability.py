@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.evaluation.normal import Z_95
+from common.utils.portable import Z_95
 
 
 @dataclass(frozen=True)

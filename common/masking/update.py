@@ -2,15 +2,83 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.masking import weights
 from common.masking.fixed_point import from_ring, to_ring
 from common.masking.narrow import Grid, Packed, add_packed, from_narrow, to_narrow
 from common.statistics.base import Float
+
+STEP = 2.0**-25
+Ring32 = NDArray[np.uint32]
+_HALF = 2.0**31
+_CHUNK = 2**17
+
+
+def to_ring32(
+    values: NDArray[np.float32] | NDArray[np.float64],
+    step: float = STEP,
+    sites: int = 64,
+    *,
+    out: Ring32 | None = None,
+) -> Ring32:
+    """Return the nearest multiples of twice the step, as ring elements.
+
+    Parameters
+    ----------
+    values : (n,), float32 or float64.
+    step : largest rounding allowed, a power of two.
+    sites : number of such vectors to be added.
+    out : (n,), destination; `values.view(np.uint32)` = in place, if they are float32.
+
+    Raises
+    ------
+    OverflowError : a number so large (or not a number) that the sum might wrap around.
+    ValueError, TypeError : step, shape or dtype are not as above.
+    """
+    if values.dtype not in (np.float32, np.float64):
+        raise TypeError(f"weights are float32 or float64, not {values.dtype}")
+    if values.ndim != 1:
+        raise ValueError(f"weights are one vector, not {values.shape}")
+    grid = _grid(step)
+    largest = _HALF / max(sites, 1)
+    ring = np.empty(values.size, dtype=np.uint32) if out is None else out
+    if ring.shape != values.shape or ring.dtype != np.uint32:
+        raise ValueError(f"weights of shape {values.shape} into {ring.dtype} of {ring.shape}")
+    signed = ring.view(np.int32)
+    buffer = np.empty(min(_CHUNK, values.size), dtype=values.dtype)
+    scale, bound = values.dtype.type(1.0 / grid), values.dtype.type(largest)
+    for start in range(0, values.size, _CHUNK):
+        part = values[start : start + _CHUNK]
+        multiples = buffer[: part.size]
+        with np.errstate(over="ignore", invalid="ignore"):  # the next check catches inf and NaN
+            np.multiply(part, scale, out=multiples)
+        np.rint(multiples, out=multiples)
+        # strictly below: `bound` may have been rounded up, but no float lies between
+        if not (multiples.max() < bound and multiples.min() > -bound):
+            raise OverflowError(
+                f"a change of the weights is not within +-{largest * grid:g}, the range of the"
+                f" fixed point of {sites} sites: lower the learning rate, or use a coarser step"
+            )
+        np.copyto(signed[start : start + _CHUNK], multiples, casting="unsafe")
+    return ring
+
+
+def from_ring32(total: Ring32, step: float = STEP) -> NDArray[np.float32]:
+    """Return the float32 numbers (n,) nearest to those that a sum of ring elements represents."""
+    numbers = total.view(np.int32).astype(np.float32)
+    numbers *= np.float32(_grid(step))
+    return numbers
+
+
+def _grid(step: float) -> float:
+    if step <= 0 or math.frexp(step)[0] != 0.5:
+        raise ValueError("the step of a fixed point is a power of two")
+    return 2.0 * step
+
 
 # training loss and count, held-out loss and count, steps times the site's share
 SUMS = 5
@@ -125,7 +193,7 @@ def to_update_rings(
         return UpdateRings(nothing.parameters, nothing.narrow, ring64)
     if grid:
         return UpdateRings(nothing.parameters, to_narrow(vector, grid, sites), ring64)
-    ring = weights.to_ring32(vector, sites=sites, out=vector.view(np.uint32))
+    ring = to_ring32(vector, sites=sites, out=vector.view(np.uint32))
     return UpdateRings(ring, nothing.narrow, ring64)
 
 
@@ -154,7 +222,7 @@ def from_update_rings(
     ):
         raise ValueError("an update that does not fit its ranges of running statistics")
     numbers = from_ring(rings.statistics, _steps(rings.statistics.size))
-    vector = from_narrow(rings.narrow, grid) if grid else weights.from_ring32(rings.parameters)
+    vector = from_narrow(rings.narrow, grid) if grid else from_ring32(rings.parameters)
     change, control = vector[:trained], vector[trained:]
     start = 0
     for first, last in running if trained else running[:0]:

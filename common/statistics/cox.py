@@ -44,7 +44,7 @@ class CoxGradient:
     -----
     There is no Hessian. At weights 0 it would be the covariance of the patients at risk, summed
     over events; the covariance of all training patients, which the study asks for by fold anyway,
-    takes its place (`common.learning.cox`).
+    takes its place (`server.phases.cox`).
 
     Examples
     --------

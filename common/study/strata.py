@@ -1,4 +1,4 @@
-"""Strata of a study: their levels, and the level of each patient.
+"""Strata of a study: their levels, the level of each patient, and the columns that folds deal by.
 
 A column with two levels, or with unordered ones, is used unchanged. A continuous column and an
 ordinal one with more levels are cut in two at the median of the training patients, which belongs to
@@ -15,6 +15,22 @@ from common.statistics.base import Float
 from common.study.model import ClinicalColumn, Study
 from common.transforms import InLevel, Select
 from common.transforms.views import Joined, View, table
+
+
+def dealt_columns(study: Study) -> tuple[ClinicalColumn, ...]:
+    """Return the clinical columns whose rare levels decide the folds; see `client.data.folds`."""
+    if study.privacy.min_category < 2 or "clinical" not in study.tables:
+        return ()
+    return tuple(c for c in study.clinical if c.kind in ("binary", "categorical"))
+
+
+def asks_for_levels(study: Study) -> bool:
+    """Return whether hospitals need the counts of all of them before they deal.
+
+    A hospital that trains alone, such as the imagined one of a pooled reference, knows them.
+    """
+    return len(study.training_sites) > 1 and bool(dealt_columns(study))
+
 
 TABLE = "strata"
 

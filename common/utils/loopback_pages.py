@@ -1,4 +1,4 @@
-"""Serve a few read-only pages to this machine alone.
+"""Serve a few read-only pages and numbers for Prometheus to this machine alone.
 
 There is no way from a request to a file: each address has a function that makes its page.
 """
@@ -6,11 +6,11 @@ There is no way from a request to a file: each address has a function that makes
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 from common.errors import UsageError
 
@@ -153,3 +153,42 @@ class LoopbackServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a browser that went away."""
+
+
+CONTENT_TYPE = "text/plain; version=0.0.4"
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and its values by labels."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    values: Iterable[tuple[Labels, float | None]]
+
+    def lines(self) -> Iterator[str]:
+        """Yield its lines; values that are not known are left out, and so is it without any."""
+        known = [(labels, value) for labels, value in self.values if value is not None]
+        if known:
+            yield f"# HELP {self.name} {self.help}"
+            yield f"# TYPE {self.name} {self.kind}"
+        for labels, value in known:
+            inner = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            yield f"{self.name}{{{inner}}} {float(value)!r}"
+
+
+def _escaped(text: str) -> str:
+    """Escape a label's value.
+
+    >>> print(_escaped('a"b'))
+    a\\"b
+    """
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def exposition(metrics: Iterable[Metric]) -> str:
+    """Write metrics, one line a value."""
+    lines = [line for metric in metrics for line in metric.lines()]
+    return "\n".join(lines) + "\n"

@@ -17,6 +17,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+# written down, as working it out loads scipy.stats, which every command would wait for
+Z_95 = 1.959963984540054
+"""`scipy.stats.norm.ppf(0.975)`"""
+
+
 Float = NDArray[np.float64]
 
 PI: Final = 3.141592653589793

@@ -34,3 +34,11 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+SOFTWARE = ("fedlnm", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "SimpleITK")
+
+
+def software() -> dict[str, str]:
+    """Return the versions that decide whether two sites compute the same."""
+    return installed(*SOFTWARE, "pyradiomics-bhklab")

@@ -12,9 +12,14 @@ import typer
 
 from common.errors import InputError, UsageError
 from common.masking import identity
-from common.masking.lost_keys import COORDINATOR, check_confirmable
+from common.masking.lost_keys import (
+    COORDINATOR,
+    as_text,
+    check_confirmable,
+    describe,
+    read_requests,
+)
 from common.messages.joining import JoinRequest
-from common.messages.letting_go import as_text, describe, read_requests
 from common.utils.console import consoles
 from common.utils.durable import write_durably
 from common.utils.text_file import as_word

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from typing import Any
 
 from common.html.pages import policy_source, render
-from common.utils import loopback_pages, metrics
-from common.utils.loopback_pages import LoopbackServer, Page, Request
-from common.utils.metrics import CONTENT_TYPE, Labels, Metric
+from common.utils import loopback_pages
+from common.utils.loopback_pages import CONTENT_TYPE, Labels, LoopbackServer, Metric, Page, Request
 from server.live.snapshot import LiveRun
 
 Reader = Callable[[], dict[str, Any]]
@@ -81,7 +80,7 @@ def healthy(facts: Mapping[str, Any]) -> bool:
 
 def exposition(facts: Mapping[str, Any]) -> str:
     """Write the facts of `LiveRun.read` for Prometheus."""
-    return metrics.exposition((*_of_run(facts), *_of_sites(facts)))
+    return loopback_pages.exposition((*_of_run(facts), *_of_sites(facts)))
 
 
 def _of_run(facts: Mapping[str, Any]) -> Iterator[Metric]:

@@ -17,7 +17,6 @@ from common.statistics.rank_gram import first_edges
 from common.study.model import Study
 from common.transforms import Project, Standardise
 from common.transforms.views import View
-from server.phases.agreed import agreed_axes
 from server.phases.batching import Procedure, run_together
 from server.phases.near_zero_variance import (
     CELLS,
@@ -26,7 +25,7 @@ from server.phases.near_zero_variance import (
     split,
     variance_asks,
 )
-from server.phases.protocol import Federation
+from server.phases.protocol import Federation, agreed_axes
 from server.phases.rank_cells import (
     Counted,
     Names,

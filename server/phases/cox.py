@@ -26,10 +26,9 @@ from common.study.model import Study
 from common.transforms import EventRisk, Linear
 from common.transforms.views import View
 from common.utils import portable
-from server.phases.agreed import only_if
 from server.phases.batching import distinct
 from server.phases.lasso import OuterFold
-from server.phases.protocol import UNREAD, Federation
+from server.phases.protocol import UNREAD, Federation, only_if
 from server.phases.svm import nested_problems
 
 # of the logarithm of a cumulative hazard at a horizon

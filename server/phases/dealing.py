@@ -11,8 +11,8 @@ import numpy as np
 from common.dossier.disclosure import Disclosure, sum_disclosure
 from common.statistics.base import Float
 from common.statistics.dealt_folds import DealtFolds, LevelTotals
-from common.study.dealing import asks_for_levels, dealt_columns
 from common.study.model import Study
+from common.study.strata import asks_for_levels, dealt_columns
 from common.transforms import Select
 from common.transforms.views import table
 from server.phases.protocol import Federation

@@ -32,10 +32,9 @@ from common.study.model import Study
 from common.study.strata import most_levels, strata_columns
 from common.transforms import Select
 from common.transforms.views import Joined, View, table
-from server.phases.agreed import only_if
 from server.phases.follow_up import follow_up_asks, measure_follow_up
 from server.phases.over_sites import evaluate_over_sites, scores_asks
-from server.phases.protocol import UNREAD, Federation
+from server.phases.protocol import UNREAD, Federation, only_if
 from server.phases.set_findings import (
     EvaluationFindings,
     Parts,

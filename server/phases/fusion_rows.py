@@ -35,13 +35,12 @@ from common.statistics.own_pairs import OwnPairs
 from common.study.model import Study
 from common.transforms import Stack
 from common.transforms.views import View
-from server.phases.agreed import only_if
 from server.phases.decision import STACKER, Decision, StackerFit, side_by_side, unstacked
 from server.phases.evaluation import evaluate_training
 from server.phases.fitted_model import FittedModel
 from server.phases.out_of_fold import cells_of, curves_of
 from server.phases.over_sites import areas_within
-from server.phases.protocol import UNREAD, Federation, OutOfFoldRows
+from server.phases.protocol import UNREAD, Federation, OutOfFoldRows, only_if
 from server.phases.set_findings import SetFindings, training_findings
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
-from common.evaluation.calibration import without_small_bins
+from common.evaluation.calibration_curve import without_small_bins
 from common.evaluation.calibration_fit import (
     CalibrationFit,
     Points,

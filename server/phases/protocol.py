@@ -1,7 +1,8 @@
 """The sites as the phases of a study see them; `server.federation` reaches them over Flower.
 
 A phase has no other way out: given the study, the enrolment and the answers so far, its next
-question follows.
+question follows. Where no sum gives a number that all must share, they agree on it, see
+`Federation.agreed`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from common.learning.agreement import ANOTHER, Axes, axes_apart, axes_of
 from common.masking.update import Update
 from common.messages.exchanges import (
     EnrolReply,
@@ -159,3 +161,24 @@ class Federation(Protocol):
         """Return patients and positives of a subset over all sites."""
         counts = [self.members[site].counts[subset] for site in self.study.members(subset)]
         return sum(n for n, _ in counts), sum(positives for _, positives in counts)
+
+
+def agreed_axes(federation: Federation, name: str, matrix: Float, largest: int = 0) -> Axes:
+    """Return the eigenvectors of a symmetric matrix (p, p), as the coordinator has them.
+
+    Parameters
+    ----------
+    name : see `Federation.agreed`. largest : see `axes_of`.
+    """
+    own = axes_of(matrix, largest)
+    return federation.agreed(name, own, lambda theirs: axes_apart(matrix, own, theirs))
+
+
+def only_if(allowed: Callable[[Any], bool]) -> Callable[[Any], float]:
+    """Return the measure of a value that may stand in, or may not, with nothing in between.
+
+    >>> measure = only_if(lambda found: found == "a")
+    >>> measure("a"), measure("b")
+    (0.0, inf)
+    """
+    return lambda found: 0.0 if allowed(found) else ANOTHER

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from common.dossier.disclosure import Disclosure, sum_disclosure
-from common.learning.correlation_filter import greedy_filter
 from common.messages.exchanges import SumItem
-from common.statistics.base import Float
+from common.statistics.base import Float, Int
 from common.statistics.rank_gram import RankGram, first_edges, ranks_tell
 from common.study.model import Study
 from common.transforms.base import positions
@@ -127,3 +126,39 @@ def spearman_asks(study: Study, width: int, tables: int) -> tuple[Disclosure, ..
         *rank_cells_asks(study, width, tables, histograms=3),
         sum_disclosure(study, gram, width, tables=tables),
     )
+
+
+def greedy_filter(correlation: Float, names: Sequence[str], threshold: float) -> Int:
+    """Return the indices of the columns kept, increasing.
+
+    Forward-count form: for every remaining column count the remaining columns *after it* in table
+    order whose absolute correlation exceeds the threshold; remove the column with the highest
+    count, of equal ones the first by name; count again; stop when no pair exceeds the threshold.
+    Counting forward only is more stable than counting both ways when correlations come from binned
+    ranks.
+
+    Parameters
+    ----------
+    correlation : (p, p), symmetric.
+    names : the p column names, in table order.
+    threshold : a pair is redundant above it, not at it.
+
+    Raises
+    ------
+    ValueError : sizes that do not match.
+    """
+    p = len(names)
+    if correlation.shape != (p, p):
+        raise ValueError(f"correlation is {correlation.shape} for {p} names")
+    redundant = np.triu(np.abs(correlation) > threshold, 1)
+    count = redundant.sum(axis=1)
+    rank = np.empty(p, dtype=np.int64)
+    rank[sorted(range(p), key=lambda index: names[index])] = np.arange(p)
+    alive = np.ones(p, dtype=np.bool_)
+    while p and count.max() > 0:
+        most = np.flatnonzero(count == count.max())
+        worst = int(most[np.argmin(rank[most])])
+        alive[worst] = False
+        count[redundant[:, worst] & alive] -= 1
+        count[worst] = 0
+    return np.flatnonzero(alive).astype(np.int64)

@@ -33,11 +33,10 @@ from common.study.model import Study
 from common.transforms import KernelMap, Linear
 from common.transforms.views import View
 from common.utils import portable
-from server.phases.agreed import agreed_axes
 from server.phases.batching import distinct
 from server.phases.lasso import OuterFold
 from server.phases.near_zero_variance import frequent, scaled_edges, split, variance_asks
-from server.phases.protocol import Federation
+from server.phases.protocol import Federation, agreed_axes
 
 Names = tuple[str, ...]
 # eigenvalues of the landmarks' kernel below this share of the largest only enlarge rounding

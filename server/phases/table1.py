@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from common.dossier.disclosure import Phase, sum_disclosure
-from common.evaluation.p_band import p_bands
 from common.evaluation.suppression import Mask, suppress
 from common.evaluation.table1 import (
     TestResult,
     analysis_of_variance,
     contingency_test,
+    p_bands,
     rank_test,
 )
 from common.learning.quantile_cells import ROUNDS

@@ -12,8 +12,8 @@ from common.evaluation.calibration_curve import CalibrationCurve
 from common.evaluation.calibration_fit import FEWEST_GROUPED, CalibrationFit
 from common.evaluation.level_areas import LevelAreas
 from common.evaluation.local import Evaluation
-from common.evaluation.normal import Z_95
 from common.evaluation.recalibration import WAYS
+from common.utils.portable import Z_95
 
 GROUPED = (
     f"intercept and slope withheld: fewer than {FEWEST_GROUPED} patients of one outcome, of whom"

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.evaluation.holm import holm
-from common.evaluation.normal import Z_95
+import numpy as np
+
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
+from common.statistics.base import Float
 from common.study.analysis import PrimaryComparison
+from common.utils.portable import Z_95
 from server.report import words
 from server.report.performance_records import DeLong
 from server.report.reading import main_run, set_label
@@ -147,3 +149,23 @@ def comparison_sentence(results: Results) -> str:
     return (
         f"The primary comparison was declared in the study that the hospitals approved. {corrected}"
     )
+
+
+def holm(p: Sequence[float] | Float) -> Float:
+    """Return P values (n,) corrected by Holm's method (1979, Scand J Stat 6:65-70).
+
+    They bound the chance of any false finding among the tests, whatever their dependence. A test
+    that was not made (NaN) does not count.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    given = np.asarray(p, dtype=np.float64)
+    known = np.flatnonzero(np.isfinite(given))
+    order = known[np.argsort(given[known], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    corrected = np.full(given.shape, np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(given[order] * factors), 1.0)
+    return corrected

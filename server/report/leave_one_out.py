@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy
 
-from common.evaluation.normal import Z_95
 from common.evaluation.random_effects import (
     FEWEST,
     FEWEST_PREDICTED,
@@ -16,6 +15,7 @@ from common.evaluation.random_effects import (
 )
 from common.html.pages import Block, Cell, Line
 from common.models import MODELS
+from common.utils.portable import Z_95
 from server.report import words
 from server.report.heterogeneity import summary_lines, summary_of
 from server.report.performance import interval_warnings

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.disclosure.rule import TRAIN
 from common.evaluation.average_precision import precision_interval
-from common.evaluation.calibration import calibration_table
+from common.evaluation.calibration_curve import calibration_table
 from common.evaluation.decision_curve import decision_curve
 from common.evaluation.delong import auc_interval, paired_test, wald_interval
 from common.evaluation.level_areas import LevelAreas, difference_test

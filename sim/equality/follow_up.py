@@ -39,7 +39,7 @@ from sim.equality.sites import (
     synthetic_sites,
 )
 from sim.equality.synthetic import SMALL, SyntheticCohort, generate
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 
 LIBRARIES = ("lifelines", "sksurv", "statsmodels")
 GRID = FollowUp(ends=tuple(range(2, 26, 2)), horizons=(8.0, 14.0))

@@ -46,7 +46,7 @@ from sim.equality.sites import (
 )
 from sim.equality.synthetic import FULL, SMALL, Plan, SyntheticCohort, generate
 from sim.equality.testing import compare_test_sets
-from sim.identities import COORDINATOR, simulated_identity, with_identities
+from sim.sites import COORDINATOR, simulated_identity, with_identities
 
 # usual folder of the public heart data beside the project
 HEART = Path(__file__).resolve().parents[3] / "shared" / "data" / "heart"

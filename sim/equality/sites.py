@@ -37,7 +37,7 @@ from common.study.model import Study
 from server.federation.federation import Federation
 from sim.engines.inprocess import InProcessGrid
 from sim.equality.synthetic import SyntheticCohort
-from sim.identities import place_identities
+from sim.sites import place_identities
 
 RUN = "equality"
 

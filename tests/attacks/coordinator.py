@@ -24,8 +24,7 @@ from server.app import run_configured_study
 from server.federation.federation import Federation
 from server.progress.events import Events
 from sim.engines.inprocess import InProcessGrid
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 from tests import builders
 
 Lie = Callable[[str, Any], Any]

@@ -17,8 +17,8 @@ from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.layout import from_rings
 from common.masking.lost_keys import COORDINATOR, LetGoSite
-from sim.identities import COORDINATOR as SIMULATED_COORDINATOR
-from sim.identities import simulated_identity
+from sim.sites import COORDINATOR as SIMULATED_COORDINATOR
+from sim.sites import simulated_identity
 from tests.attacks.sums import COLUMNS, MEANS, begun, refused_rules, totals
 
 pytestmark = pytest.mark.usefixtures("server_identity")

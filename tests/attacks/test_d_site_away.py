@@ -26,7 +26,7 @@ from common.masking.layout import from_rings
 from common.messages.exchanges import Problem, Refused, SumItem
 from common.statistics.moments import CentredSquares
 from server.commands.audit import audit_run
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 from tests.attacks.sums import COLUMNS, MEANS, VIEW, begun, totals
 
 pytestmark = pytest.mark.usefixtures("server_identity")

@@ -20,7 +20,7 @@ from common.masking.leaving import LeftSite
 from common.messages.exchanges import SumItem
 from common.statistics.moments import CentredSquares
 from server.commands.audit import audit_run
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 from tests.attacks.sums import COLUMNS, MEANS, VIEW, begun, refused_rules, totals
 
 pytestmark = pytest.mark.usefixtures("server_identity")

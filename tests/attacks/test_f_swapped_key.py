@@ -22,7 +22,7 @@ from common.statistics.moments import Means
 from common.transforms import Select
 from common.transforms.views import table
 from server.phases.plausible import Plausibility
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 VICTIM = "a"

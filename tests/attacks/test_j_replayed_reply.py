@@ -263,7 +263,7 @@ def test_a_site_in_a_deployment_sends_the_same_reply_again(
 def test_without_the_guard_two_replies_under_one_number_differ_by_what_the_site_hides(
     coordinator: Any, tabular: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from common.masking.weights import to_ring32
+    from common.masking.update import to_ring32
 
     monkeypatch.setattr(RunMasks, "_admit", lambda self, key, context, masked: None)
     _, federation = enrolled(coordinator, tabular)

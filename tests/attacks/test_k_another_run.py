@@ -17,7 +17,7 @@ from common.statistics.svm import SvmGradient
 from common.transforms import Clip, Impute, Select, Sigmoid
 from common.transforms.views import Joined, View, table
 from server.federation.federation import Federation
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 Evaluate = Callable[..., EvaluateReply]

@@ -36,7 +36,7 @@ from common.statistics.svm import SvmGradient
 from common.statistics.table1 import GroupSums, JoinedHistogram
 from common.transforms import Clip, Impute, InLevel, Select, Standardise
 from common.transforms.views import Joined, View, table
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 from tests.fixtures.models import clinical_probability, out_of_fold
 
 pytestmark = pytest.mark.usefixtures("server_identity")

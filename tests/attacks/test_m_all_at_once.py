@@ -34,7 +34,7 @@ from common.statistics.svm import SvmGradient
 from common.transforms import Clip, Impute, Select
 from common.transforms.views import table
 from sim.engines.inprocess import task_identity
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 from tests.fixtures.models import clinical_probability
 
 pytestmark = pytest.mark.usefixtures("server_identity")

@@ -23,7 +23,7 @@ from client.store.group_key import GroupKeys
 from common.errors import StudyError
 from common.masking.fixed_point import PROTOCOL, framed, hkdf_sha256
 from common.masking.group_key import group_key
-from common.masking.slots import slots
+from common.masking.pooled_rows import slots
 from common.messages.exchanges import AgreeRequest, KeyReply, RowsRequest
 from common.statistics.histogram import Histogram
 from tests.fixtures.models import out_of_fold

@@ -27,15 +27,14 @@ from common.errors import SiteError
 from common.flower.internals import ErrorCode
 from common.ledger.audit import audit
 from common.ledger.verify import read_entries, verify
-from common.masking.update import Update
-from common.masking.weights import to_ring32
+from common.masking.update import Update, to_ring32
 from common.messages.exchanges import RoundPlan, SumItem, TrainReply
 from common.statistics.moments import Means
 from common.transforms import Select
 from common.transforms.views import table
 from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 
 pytestmark = pytest.mark.usefixtures("server_identity")
 FORKED = multiprocessing.get_context("fork")

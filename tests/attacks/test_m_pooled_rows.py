@@ -18,8 +18,7 @@ from common.evaluation.linkage import cell_edges, row_cells
 from common.ledger.verify import read_entries
 from common.masking.fixed_point import framed, hkdf_sha256
 from common.masking.pairwise import mask_context, mask_vector
-from common.masking.pooled_rows import from_slots, to_slots
-from common.masking.slots import permutation, slots
+from common.masking.pooled_rows import from_slots, permutation, slots, to_slots
 from common.messages.exchanges import RowsReply, RowsRequest
 from common.statistics.histogram import Histogram
 from common.transforms.views import materialise

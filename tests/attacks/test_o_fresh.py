@@ -42,7 +42,7 @@ from server.phases import fusion_rows
 from server.phases.decision import STACKER
 from server.phases.table1 import table1
 from sim.equality.sites import GivenFeatures
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 
 FEATURES = tuple(f"original_firstorder_{name}" for name in ("Mean", "Median", "Range", "Energy"))
 COLUMNS = ((0, 10), (1, 9))

@@ -22,7 +22,7 @@ from client.training.batches import Crops
 from common.errors import RefusedError, SiteError, StudyError
 from common.masking.fixed_point import from_text
 from common.masking.step import StepKeys, hide_step, open_step, step_keys
-from common.masking.weights import from_ring32
+from common.masking.update import from_ring32
 from common.messages.exchanges import RoundPlan, TrainRequest
 from common.messages.opening import Opening, OpenRequest, SignRequest
 from server.federation.federation import Federation

@@ -8,8 +8,7 @@ import pytest
 
 from client.gate.schema import GateContext
 from common.study.model import Study, load_study
-from sim.identities import with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from common.study.model import load_study
 from common.transforms import Select
 from common.transforms.views import table
 from sim.engines.inprocess import task_identity
-from sim.identities import with_identities
+from sim.sites import with_identities
 
 
 @pytest.fixture(autouse=True)

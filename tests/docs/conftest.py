@@ -17,7 +17,7 @@ from common.transforms.views import View, table
 from server.federation.federation import Federation
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality.sites import Hospitals, federate, folder_sites, pooled_rows
-from sim.identities import with_identities
+from sim.sites import with_identities
 from tests import builders
 
 GRADES: dict[str, Any] = {

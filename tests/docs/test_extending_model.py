@@ -31,8 +31,7 @@ from server.progress.events import Events
 from server.report.study_report import write_outputs
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
 from sim.equality.sites import PooledTables, folder_sites
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 from tests.fixtures.models import out_of_fold
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "extending" / "model.py"

@@ -24,8 +24,7 @@ from common.study.strategy import find_strategy, forget
 from server.app import run_configured_study
 from server.progress.events import Events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "extending" / "strategy.py"
 HOSPITALS = ("north", "south", "west", "harbour")

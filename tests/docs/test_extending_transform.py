@@ -31,7 +31,7 @@ from server.phases.near_zero_variance import fold_histograms
 from server.phases.standardise import standardise
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from sim.equality.sites import Hospitals, PooledTables, federate, folder_sites
-from sim.identities import with_identities
+from sim.sites import with_identities
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "extending" / "transform.py"
 USED = ("marker", "age")

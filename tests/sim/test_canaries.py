@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim.identities import with_identities
+from sim.sites import with_identities
 from tests import builders
 from tests.sim.test_verified import run
 

@@ -31,9 +31,8 @@ from server.deployment.init import make_coordinator
 from server.deployment.preparing import prepare
 from server.deployment.roster import enrol
 from server.deployment.run_folder import new_run
-from sim.identities import COORDINATOR, simulated_identity
 from sim.rehearsal import Rehearsal
-from sim.sites import find_sites
+from sim.sites import COORDINATOR, find_sites, simulated_identity
 from tests import builders
 from tests.fixtures.archive import Scan, body, ellipses, person
 

@@ -25,7 +25,7 @@ from sim.equality import label_free, references, run, sites
 from sim.equality.findings import Bound, Finding, Findings, at_most
 from sim.equality.run import STUDY, Comparison, compare_heart, compare_synthetic
 from sim.equality.synthetic import FULL, SMALL, generate
-from sim.identities import with_identities
+from sim.sites import with_identities
 
 
 def silent(text: str) -> None:

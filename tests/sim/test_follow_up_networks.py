@@ -20,7 +20,7 @@ from common.networks.resnet import network_with
 from common.networks.size import network_size
 from common.study.model import Study, load_study
 from common.transforms.views import base_tables
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 from tests import builders
 from tests.conftest import IMAGING_SITES
 from tests.fixtures.programs import run_program, run_simulation

@@ -34,9 +34,9 @@ from common.statistics.base import Rows
 from common.study.model import Study, load_study
 from common.transforms import Linear
 from common.transforms.views import materialise
-from server.collect.collect import receive
+from server.commands.collect import receive
 from server.phases.program import declared_phases
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 from tests import builders
 from tests.fixtures.programs import run_program, run_simulation
 from tests.fixtures.staging import staging_model

@@ -24,8 +24,7 @@ from server.app import run_configured_study
 from server.commands.audit import audit_run
 from server.progress.events import Events, read_events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 WEIGHTS = "arrays.safetensors"
 HOSPITALS = ("north", "south", "west", "harbour")

@@ -21,8 +21,7 @@ from server.federation.federation import Federation
 from server.phases.networks import rows_per_fold, train_variant
 from server.progress.events import Events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 
 HOSPITALS = ("north", "south", "west", "harbour")
 

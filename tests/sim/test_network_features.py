@@ -12,7 +12,7 @@ from client.store.run_files import RunTables
 from common.bundle.bundle import Bundle, read_files
 from common.masking import identity
 from common.transforms.views import base_tables
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 from tests import builders
 from tests.conftest import IMAGING_SITES
 from tests.fixtures.programs import run_program, run_simulation

@@ -23,8 +23,7 @@ from server.app import run_configured_study
 from server.progress.events import Events
 from server.report.study_report import write_outputs
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 HOSPITALS = ("north", "south", "west", "harbour")
 DELTA = 1e-4

@@ -26,8 +26,7 @@ from server.app import run_configured_study
 from server.federation import federation
 from server.progress.events import Events, read_events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 
 TRAIN = ("north", "south", "west", "east", "coast")
 Away = Callable[[str, Any], bool]

@@ -9,8 +9,8 @@ from client.data.cohort import Patient, assign_folds, read_cohort
 from client.site import load_site
 from common.disclosure.rule import stricter
 from common.errors import InputError
-from common.study.dealing import dealt_columns
 from common.study.model import Study, load_study, write_study
+from common.study.strata import dealt_columns
 from sim.run import local_study, pool_cohorts, pooled_settings, pooled_study
 from sim.sites import data_folder, find_sites, place_sites, write_site
 from tests import builders

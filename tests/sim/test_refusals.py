@@ -14,9 +14,8 @@ from client.workspace import open_workspace
 from common.errors import InputError
 from common.study.model import load_study, write_study
 from server.progress.events import read_events
-from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job, Outcome, run_job
-from sim.sites import find_sites, place_sites
+from sim.sites import find_sites, place_coordinator, place_sites, with_identities
 from tests import builders
 from tests.conftest import write_tabular_hospital
 from tests.fixtures.programs import run_simulation

@@ -16,8 +16,7 @@ from client.site import SiteSettings
 from common.study.model import Study, load_study
 from common.utils.durable import alone
 from sim import run
-from sim.identities import with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 
 PATIENCE_SECONDS = 300.0
 

@@ -16,8 +16,7 @@ from common.study.model import Study, load_study, write_study
 from server.app import run_configured_study
 from server.progress.events import Events
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import place_coordinator, with_identities
-from sim.sites import place_sites
+from sim.sites import place_coordinator, place_sites, with_identities
 from tests import builders
 
 CLOCK = ("run", "timing")

@@ -34,8 +34,7 @@ from common.messages.codec import encode
 from common.messages.exchanges import EnrolRequest
 from common.study.model import Study, load_study
 from sim.engines.inprocess import task_identity
-from sim.identities import with_identities
-from sim.sites import place_sites, write_site
+from sim.sites import place_sites, with_identities, write_site
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE = 7

@@ -25,9 +25,8 @@ from common.flower.app import FlowerApp, installed_app
 from common.flower.programs import flower_environment
 from common.study.model import Study, load_study, write_study
 from common.utils.processes import BackgroundProgram, free_port, wait_until_ready
-from sim.identities import with_identities
 from sim.rehearsal import program
-from sim.sites import place_sites, write_site
+from sim.sites import place_sites, with_identities, write_site
 from tests.attacks.egress.bundling import bundle
 
 BIN = Path(sys.executable).parent

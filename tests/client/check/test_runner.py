@@ -13,9 +13,8 @@ import pytest
 from rich.console import Console
 
 from client.check import machine
-from client.check.finding import KINDS, NOT_APPLICABLE, Finding, Report, placed
+from client.check.finding import KINDS, NOT_APPLICABLE, Finding, Report, placed, show
 from client.check.runner import Wish, rehearse, site_of
-from client.check.screen import show
 from common.study.model import load_study, write_study
 
 ROOT = Path(__file__).resolve().parents[3]

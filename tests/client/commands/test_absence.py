@@ -18,8 +18,7 @@ from common.ledger.verify import read_entries, verify
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
 from common.study.model import Study, load_study, write_study
-from sim.identities import simulated_identity, with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, simulated_identity, with_identities
 from tests import builders
 
 RUNNER = CliRunner()

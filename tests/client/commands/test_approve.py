@@ -20,7 +20,7 @@ from common.masking import identity
 from common.messages.exchanges import CATALOGUE
 from common.study.model import Study, load_study, write_study
 from server.phases.program import declared_phases
-from sim.identities import with_identities
+from sim.sites import with_identities
 
 RUNNER = CliRunner()
 

@@ -13,8 +13,7 @@ from client.store.ledger import ledger_path
 from common.errors import InputError, StudyError
 from common.ledger.verify import read_entries
 from common.masking import identity
-from common.masking.lost_keys import LetGoSite
-from common.messages.letting_go import as_text, read_requests
+from common.masking.lost_keys import LetGoSite, as_text, read_requests
 from sim.sites import place_sites
 
 NEW, LOST = identity.generate(), identity.generate()

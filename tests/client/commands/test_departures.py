@@ -16,8 +16,7 @@ from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
 from common.study.model import Study, load_study, write_study
-from sim.identities import simulated_identity, with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, simulated_identity, with_identities
 
 KEY, FORGED = simulated_identity("d"), identity.generate()
 

@@ -19,8 +19,7 @@ from common.masking import identity
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
 from common.study.model import Study, load_study, parse_study, write_study
-from sim.identities import simulated_identity, with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, simulated_identity, with_identities
 from tests import builders
 
 RUNNER = CliRunner()

@@ -14,7 +14,7 @@ from common.masking.agreement import announce, roster_digest
 from common.messages.codec import decode, encode
 from common.messages.exchanges import EnrolReply, EnrolRequest, Refusal
 from common.study.model import Study
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 from tests.fixtures.gate import code
 
 

@@ -21,9 +21,8 @@ from common.messages.exchanges import EnrolReply, EnrolRequest, Problem, SumRequ
 from common.study.model import Study, load_study, write_study
 from server.app import app as server_app
 from sim.engines.inprocess import run_in_process, task_identity
-from sim.identities import place_coordinator, with_identities
 from sim.jobs import Job
-from sim.sites import place_sites, write_site
+from sim.sites import place_coordinator, place_sites, with_identities, write_site
 
 
 @pytest.fixture

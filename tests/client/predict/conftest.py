@@ -15,7 +15,7 @@ import pytest
 from client import cli
 from common.bundle.bundle import Files, save_files, sign_files
 from common.masking import identity
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 
 KEY = identity.public_text(simulated_identity(COORDINATOR).public_key())
 

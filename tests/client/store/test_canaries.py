@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from client.store.audited_totals import AuditedTotals
-from client.store.canaries import PlantedTables, answered_again, audit_canaries
+from client.store.audits import PlantedTables, answered_again, audit_canaries
 from common.evaluation.canaries import PLANTED
 from common.masking.layout import end_to_end, to_rings
 from common.messages.exchanges import EvaluateReply, SumItem, Totals
@@ -67,7 +67,7 @@ def test_without_the_rule_for_changed_cohorts_the_canary_is_the_difference(
     workspace = studied[0].workspace("a")
     answers = answered_again(workspace)
     assert not answers.joined and not answers.left.any()
-    monkeypatch.setattr("client.store.canaries.changed_by_few", lambda previous, now: False)
+    monkeypatch.setattr("client.store.audits.changed_by_few", lambda previous, now: False)
     answers = answered_again(workspace)
     assert answers.joined and answers.left.all()
 

@@ -43,7 +43,7 @@ from common.statistics.moments import Means
 from common.study.model import Study, load_study
 from common.transforms.views import table
 from sim.engines.inprocess import task_identity
-from sim.identities import with_identities
+from sim.sites import with_identities
 from tests import builders
 
 IDS = [f"patient-{i:03d}" for i in range(60)]

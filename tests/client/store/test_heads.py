@@ -14,7 +14,7 @@ from common.ledger.entry import Record
 from common.ledger.receipt import Receipt
 from common.masking import identity
 from common.masking.agreement import SignedKey
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 
 ROSTER = {site: identity.public_text(simulated_identity(site).public_key()) for site in "abc"}
 

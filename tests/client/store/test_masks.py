@@ -18,7 +18,7 @@ from common.masking.agreement import roster_digest
 from common.masking.fixed_point import to_text
 from common.masking.leaving import LeftSite
 from common.study.model import Study
-from sim.identities import place_identities, simulated_identity, with_identities
+from sim.sites import place_identities, simulated_identity, with_identities
 from tests import builders
 
 NAMES = ("a", "b", "c", "d")

@@ -31,7 +31,7 @@ from common.masking.fixed_point import to_text
 from common.messages.opening import PURPOSE, Opening
 from common.study.model import Study
 from common.study.training import colluders_stood
-from sim.identities import simulated_identity, with_identities
+from sim.sites import simulated_identity, with_identities
 from tests import builders
 
 SITES, QUORUM, ATTEMPTS, RUN = "abcde", 4, 3, "r"

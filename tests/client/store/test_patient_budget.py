@@ -28,8 +28,7 @@ from common.messages.codec import encode
 from common.messages.exchanges import EnrolRequest, RoundPlan, TrainReply, TrainRequest
 from common.study.model import Study, load_study
 from common.study.private_training import DifferentialPrivacy
-from sim.identities import with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 
 DELTA = 1e-4
 NOISE = 1.5

@@ -22,7 +22,7 @@ from client.gate.approvals import read_approvals
 from client.store.cohorts import Memberships, fix_levels
 from client.store.ledger import Ledger, ledger_path
 from client.store.masks import Rosters
-from client.store.previous_version import BEFORE
+from client.store.migration import BEFORE
 from client.store.privacy_budget import Spending
 from client.store.site_db import FILE, REFUSED, Draft, SiteDb, site_db
 from common.errors import SignatureError, StudyError
@@ -30,7 +30,7 @@ from common.ledger.chain import seal
 from common.ledger.entry import Record, request_digest
 from common.ledger.verify import read_entries, verify
 from common.masking import identity
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "previous_version.tar.gz"
 KEY = simulated_identity("a")
@@ -258,17 +258,17 @@ def test_old_files_do_not_come_back_when_the_memory_is_lost(work: Path) -> None:
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from client.store import previous_version
+from client.store import migration
 from client.store.site_db import SiteDb
 step, work = sys.argv[1], Path(sys.argv[2])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if step == "while reading":
-    previous_version._pairs = die
+    migration._pairs = die
 elif step == "before the file is in its place":
     os.link = die
 elif step == "before anything is put away":
-    previous_version.put_away = die
+    migration.put_away = die
 elif step == "while it is put away":
     rename = Path.rename
     def once(self, target):

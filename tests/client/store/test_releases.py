@@ -31,7 +31,7 @@ from common.study.model import Study
 from common.transforms import Select
 from common.transforms.views import table
 from sim.engines.inprocess import task_identity
-from sim.identities import simulated_identity, with_identities
+from sim.sites import simulated_identity, with_identities
 from tests import builders
 
 TWO_GRADIENTS = {"privacy": {"max_svm_rounds": 2}, "svm": {"max_rounds": 2}}

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from client.store.audits import audit_releases, own_sets
 from client.store.cohorts import Memberships
 from client.store.privacy_budget import Spending
-from client.store.row_sets import audit_releases, own_sets
 from client.workspace import Workspace
 from sim.engines.inprocess import SERVER_NODE, task_identity
 from tests.attacks import coordinator

@@ -21,9 +21,9 @@ from common.evaluation.delong import logit_estimate
 from common.evaluation.random_effects import random_effects
 from common.masking import identity
 from common.messages.validation import ValidationReport
-from server.collect.collect import receive, tree_of
+from server.commands.collect import receive, tree_of
 from server.report.results import parse, read
-from sim.identities import COORDINATOR, simulated_identity
+from sim.sites import COORDINATOR, simulated_identity
 from tests.fixtures.programs import run_program, run_simulation
 
 KEY = identity.public_text(simulated_identity(COORDINATOR).public_key())

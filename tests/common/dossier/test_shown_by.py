@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 from common.dossier import in_plain_words
-from common.dossier.general import general_dossier, two_pages
-from common.dossier.shown_by import OPEN, REFERENCE, tests_by_name, with_numbers
+from common.dossier.general import (
+    OPEN,
+    REFERENCE,
+    general_dossier,
+    tests_by_name,
+    two_pages,
+    with_numbers,
+)
 from common.masking.leaving import LeftSite
 from server.phases.program import declared_phases
 from tests.common.dossier.test_of_study import study_with

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.calibration import calibration_curve
 
-from common.evaluation.calibration import calibration_table
+from common.evaluation.calibration_curve import calibration_table
 from common.statistics.base import Rows
 from common.statistics.scores import BinnedCalibration
 

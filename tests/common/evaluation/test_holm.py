@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.evaluation.holm import holm
+from server.report.comparisons import holm
 
 
 def test_values_are_those_of_p_adjust_in_r() -> None:

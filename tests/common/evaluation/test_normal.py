@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scipy import stats
 
-from common.evaluation.normal import Z_95
+from common.utils.portable import Z_95
 
 
 def test_the_quantile_is_scipys_to_the_last_bit() -> None:

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from common.evaluation.p_band import BANDS, p_bands
 from common.evaluation.suppression import suppress
-from common.evaluation.table1 import TestResult, contingency_test
+from common.evaluation.table1 import BANDS, TestResult, contingency_test, p_bands
 
 LEVELS = st.lists(st.integers(0, 7), min_size=2, max_size=4)
 

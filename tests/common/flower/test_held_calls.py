@@ -14,8 +14,8 @@ from flwr.superlink.servicer.runtime import runtime_handlers
 from uvicorn import Config, Server
 
 from common.errors import StudyError
-from common.flower import held_calls
-from common.flower.held_calls import SEAM
+from common.flower import superlink
+from common.flower.superlink import HELD
 from tests.fixtures.background import in_background
 
 IDS = SimpleNamespace(message_ids=["m"])
@@ -56,8 +56,8 @@ def mail(monkeypatch: pytest.MonkeyPatch) -> Mail:
     monkeypatch.setattr(fleet_handlers, "push_messages", made.reply)
     monkeypatch.setattr(runtime_handlers, "pull_messages", made.collect)
     monkeypatch.setattr(runtime_handlers, "push_messages", made.ask)
-    monkeypatch.setattr(held_calls, "NODE_SECONDS", 3600.0)
-    monkeypatch.setattr(held_calls, "PROGRAM_SECONDS", 3600.0)
+    monkeypatch.setattr(superlink, "NODE_SECONDS", 3600.0)
+    monkeypatch.setattr(superlink, "PROGRAM_SECONDS", 3600.0)
     return made
 
 
@@ -71,7 +71,7 @@ def collected(request: Any = IDS) -> Any:
 
 
 def test_a_question_wakes_the_node_that_waits_for_it(mail: Mail) -> None:
-    with held_calls.held_calls(), in_background(pulled) as found:
+    with superlink.held_calls(), in_background(pulled) as found:
         assert mail.looked.acquire(timeout=60.0)
         runtime_handlers.push_messages(None, None, None)  # type: ignore[arg-type]
     assert found[0].messages_list == ["question"]
@@ -79,7 +79,7 @@ def test_a_question_wakes_the_node_that_waits_for_it(mail: Mail) -> None:
 
 
 def test_a_reply_wakes_the_program_that_waits_for_it(mail: Mail) -> None:
-    with held_calls.held_calls(), in_background(collected) as found:
+    with superlink.held_calls(), in_background(collected) as found:
         assert mail.looked.acquire(timeout=60.0)
         fleet_handlers.push_messages(request=None, state=None)  # type: ignore[arg-type]
     assert found[0].messages_list == ["reply"]
@@ -88,7 +88,7 @@ def test_a_reply_wakes_the_program_that_waits_for_it(mail: Mail) -> None:
 def test_what_is_there_already_is_handed_over_at_once(mail: Mail) -> None:
     mail.questions.append("question")
     mail.replies.append("reply")
-    with held_calls.held_calls():
+    with superlink.held_calls():
         assert pulled().messages_list == ["question"]
         assert collected().messages_list == ["reply"]
 
@@ -106,30 +106,30 @@ def test_a_message_that_comes_while_one_looks_is_not_missed(
         return answer
 
     monkeypatch.setattr(fleet_handlers, "pull_messages", meanwhile)
-    with held_calls.held_calls():
+    with superlink.held_calls():
         assert pulled().messages_list == ["question"]
 
 
 def test_a_call_is_answered_with_nothing_after_a_while(
     mail: Mail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_calls, "NODE_SECONDS", 0.01)
-    monkeypatch.setattr(held_calls, "PROGRAM_SECONDS", 0.01)
-    with held_calls.held_calls():
+    monkeypatch.setattr(superlink, "NODE_SECONDS", 0.01)
+    monkeypatch.setattr(superlink, "PROGRAM_SECONDS", 0.01)
+    with superlink.held_calls():
         assert pulled().messages_list == []
         assert collected().messages_list == []
 
 
 def test_who_asks_for_no_reply_does_not_wait(mail: Mail) -> None:
-    with held_calls.held_calls():
+    with superlink.held_calls():
         assert collected(SimpleNamespace(message_ids=[])).messages_list == []
 
 
 def test_calls_beyond_the_places_are_answered_at_once(
     mail: Mail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_calls, "MOST_HELD", 1)
-    with held_calls.held_calls(), in_background(pulled) as found:
+    monkeypatch.setattr(superlink, "MOST_HELD", 1)
+    with superlink.held_calls(), in_background(pulled) as found:
         assert mail.looked.acquire(timeout=60.0)
         time.sleep(0.1)
         assert collected().messages_list == []
@@ -138,7 +138,7 @@ def test_calls_beyond_the_places_are_answered_at_once(
 
 
 def test_a_superlink_that_is_to_end_lets_nobody_wait(mail: Mail) -> None:
-    with held_calls.held_calls():
+    with superlink.held_calls():
         server = Server(Config(app="unused"))
         with in_background(pulled) as found:
             assert mail.looked.acquire(timeout=60.0)
@@ -149,16 +149,16 @@ def test_a_superlink_that_is_to_end_lets_nobody_wait(mail: Mail) -> None:
 
 
 def test_flowers_functions_are_back_in_the_end() -> None:
-    before = [getattr(owner, name) for owner, name, _ in SEAM]
-    with held_calls.held_calls():
-        assert [getattr(owner, name) for owner, name, _ in SEAM] != before
-    assert [getattr(owner, name) for owner, name, _ in SEAM] == before
+    before = [getattr(owner, name) for owner, name, _ in HELD]
+    with superlink.held_calls():
+        assert [getattr(owner, name) for owner, name, _ in HELD] != before
+    assert [getattr(owner, name) for owner, name, _ in HELD] == before
 
 
-@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, name, _ in SEAM])
+@pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, name, _ in HELD])
 def test_a_moved_function_is_noticed(
     owner: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, lambda request, more: None)
-    with pytest.raises(StudyError, match=name), held_calls.held_calls():
+    with pytest.raises(StudyError, match=name), superlink.held_calls():
         pass

@@ -11,7 +11,7 @@ from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from common.errors import StudyError
-from common.flower.layers import CONCERNS, passed_by
+from common.flower.superlink import CONCERNS, passed_by
 
 CALLS = (
     "/v1/fleet/pull-messages",

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.masking.pairwise import mask_context, mask_vector
-from common.masking.pooled_rows import from_slots, ring_size, to_slots
-from common.masking.slots import slots
+from common.masking.pooled_rows import from_slots, ring_size, slots, to_slots
 from tests.common.masking.test_pairwise import keys_of
 
 COUNTS = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 9), min_size=3)

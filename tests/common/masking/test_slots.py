@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from common.masking.slots import permutation, slots
+from common.masking.pooled_rows import permutation, slots
 
 KEY = b"k" * 32
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=4), st.integers(0, 40), max_size=5)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.masking.weights import STEP, from_ring32, to_ring32
+from common.masking.update import STEP, from_ring32, to_ring32
 
 LONG = 300_000  # more than two chunks
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.learning.correlation_filter import greedy_filter
 from common.statistics.histogram import Histogram, HistogramResult
 from common.statistics.rank_gram import RankGram, first_edges, merge_cells, ranks_tell, refine_edges
+from server.phases.spearman import greedy_filter
 
 
 def three_rounds(table: Any, summed: Any, cells: int = 64) -> Any:

@@ -10,7 +10,7 @@ from common.masking import identity
 from common.masking.leaving import LeftSite
 from common.study.changes import changes
 from common.study.model import SiteEntry, Study
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 from tests import builders
 
 ONE = identity.public_text(simulated_identity("a").public_key())

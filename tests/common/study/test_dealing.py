@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.study.dealing import asks_for_levels, dealt_columns
+from common.study.strata import asks_for_levels, dealt_columns
 from tests import builders
 
 CLINICAL = [

@@ -24,8 +24,7 @@ from server.commands.audit import audit_run
 from server.federation.federation import Federation
 from server.federation.receipts import FILE
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 
 ITEM = SumItem(Means(), table("clinical").then(Select(columns=("marker",))), "train")
 

@@ -27,7 +27,7 @@ from server.federation.receipts import Receipts
 from server.progress.events import Events
 from server.progress.screen import Follower
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import simulated_identity, with_identities
+from sim.sites import simulated_identity, with_identities
 from tests import builders
 
 Answer = Callable[[str, Study], Any]

@@ -17,7 +17,7 @@ from common.messages.exchanges import FollowReply, Problem, Refusal, Refused, Su
 from common.messages.receipts import attach
 from server.federation.receipts import Receipts, read_receipts
 from sim.engines.inprocess import SERVER_NODE, task_identity
-from sim.identities import simulated_identity
+from sim.sites import simulated_identity
 
 ROSTER = {site: identity.public_text(simulated_identity(site).public_key()) for site in "ab"}
 REQUEST = SumRequest("r", "s", "t", 1, (), ())

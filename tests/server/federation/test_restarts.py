@@ -39,8 +39,7 @@ from server.federation.restarts import MOST_RESTARTS
 from server.progress.events import Events
 from server.progress.screen import describe
 from sim.engines.inprocess import SERVER_NODE, InProcessGrid, task_identity
-from sim.identities import with_identities
-from sim.sites import place_sites
+from sim.sites import place_sites, with_identities
 
 ITEM = SumItem(Means(), table("clinical").then(Select(columns=("marker",))), "train")
 

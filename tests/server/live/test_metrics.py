@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.utils.metrics import Metric
+from common.utils.loopback_pages import Metric
 from server.live import snapshot
 from server.live.serving import STATES, LiveServer
 from tests import builders

@@ -10,8 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from common.bundle.bundle import Bundle
 from common.evaluation.linkage import cell_edges, row_cells
-from common.masking.pooled_rows import to_slots
-from common.masking.slots import slots
+from common.masking.pooled_rows import slots, to_slots
 from common.messages.exchanges import RowsReply, RowsRequest
 from common.statistics.base import Rows
 from common.transforms import Forest, Select

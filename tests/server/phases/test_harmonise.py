@@ -27,7 +27,7 @@ from sim.equality.references import combat
 from sim.equality.run import STUDY
 from sim.equality.sites import Hospitals, PooledTables, federate, pooled_rows, synthetic_sites
 from sim.equality.synthetic import FULL, SyntheticCohort, generate
-from sim.identities import with_identities
+from sim.sites import with_identities
 
 PLAN = replace(FULL, train=(40, 60, 50, 40), features=60, timed=False)
 COVARIATES = ("age", "sex")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.learning.correlation_filter import greedy_filter
+from server.phases.spearman import greedy_filter
 from sim.equality import references
 
 

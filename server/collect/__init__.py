@@ -1,1 +1,0 @@
-"""External validation: the signed files of hospitals outside a study as one report."""
