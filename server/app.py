@@ -99,6 +99,7 @@ def run_configured_study(grid: Grid, config: Any, events: Events) -> dict[str, A
         label=label,
         engine=str(config.get("engine", "")),
         signer=identity.load(Path(key)).private if key else None,
+        reports=config.get("report") == "yes",
     )
     results = run.run()
     write_dossier(study, out, label, results["transfers"], results)

@@ -259,10 +259,10 @@ def _seconds_left(
     """Estimate the rest of the rounds of training, and of the questions of the other phases.
 
     A round takes as long as those of its network, with what lies between them, or of the slowest
-    one before its first. A
-    question takes as long as those so far, of the phase alike where there is one: between two
-    machines that is mostly the time on the way. A forest that combines models, and the scoring of
-    the final ones, take their own time. Enrolment tells nothing: it waits for people.
+    one before its first. A question takes as long as those so far, of the phase alike where there
+    is one: between two machines that is mostly the time on the way. A forest that combines models,
+    the scoring of the final ones, and the report take their own time. Enrolment tells nothing: it
+    waits for people.
     """
     pace = _paces(log)
     # of a phase that was interrupted the last one is the whole
@@ -286,7 +286,15 @@ def _seconds_left(
         # the one that is under way has taken part of its time; if overdue, it may take more
         silence = _silence(log, now) if phase == current else 0.0
         left += max(whole - silence, _OVERDUE * min(silence, whole))
-    return left
+    return left + (_of_the_report(log, now) if plan.get("reports") else 0.0)
+
+
+def _of_the_report(log: Sequence[Mapping[str, Any]], now: float) -> float:
+    """Return the seconds that writing the report will still take."""
+    last = _last(log, "phase_done", "phase")
+    begun = last.get("kind") == "phase_done" and last.get("phase") == "evaluation"
+    so_far = max(0.0, now - float(last["time"])) if begun else 0.0
+    return max(REPORT_SECONDS - so_far, _OVERDUE * min(so_far, REPORT_SECONDS))
 
 
 def _paces(log: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -314,17 +322,18 @@ USUAL_QUESTIONS = {
     "radiomics": 24,
     "fusion_feature": 24,
     "fusion_decision": 3,
-    "evaluation": 6,
+    "evaluation": 7,
 }
 _OTHER_QUESTIONS, _MORE_THAN_USUAL, _OVERDUE = 10, 0.1, 0.25
-_ENOUGH = 3
+_ENOUGH = 6
 _ALIKE = {"fusion_feature": "radiomics"}
 
 
 _BASE_MODELS = ("clinical", "radiomics", *NETWORKS)
-FOREST_SECONDS, SCORING_SECONDS = 4.0, 20.0
+FOREST_SECONDS, SCORING_SECONDS, REPORT_SECONDS = 4.0, 20.0, 5.0
 """Seconds for a forest cross-validated on the pooled rows of some hundred patients, and for the
-final models' attacks and scores at all hospitals together; as measured in whole studies."""
+final models' attacks and scores at all hospitals together, and for the report; as measured in whole
+studies."""
 
 
 def _usual(phase: str, asked: Mapping[str, Sequence[float]], done: Collection[str]) -> float:
@@ -384,13 +393,15 @@ def _seconds_a_question(phase: str, asked: Mapping[str, Sequence[float]]) -> flo
     """Return the usual time of a question of this phase, None before anything was measured.
 
     That is the mean of the phase and the one alike, as some questions take many times as long as
-    others.
+    others; of all, as long as few of this phase were asked, as its first ones are short.
     """
     found = [*asked.get(phase, ()), *asked.get(_ALIKE.get(phase, ""), ())]
     if len(found) >= _ENOUGH:
         return mean(found)
-    found = [seconds for took in asked.values() for seconds in took]
-    return median(found[-_RECENT:]) if found else None
+    recent = [seconds for took in asked.values() for seconds in took][-_RECENT:]
+    if not recent:
+        return None
+    return mean(recent) if found else median(recent)
 
 
 def _silence(log: Sequence[Mapping[str, Any]], now: float) -> float:

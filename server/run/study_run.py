@@ -47,6 +47,7 @@ class StudyRun:
     label : `federated`, `pooled`, `local:NAME` or `without:NAME`.
     engine : name of the engine, for the report.
     signer : the coordinator's identity key, which signs the bundle; None = it is not signed.
+    reports : a report is written before the run is finished, which takes its time.
     """
 
     federation: Federation
@@ -54,6 +55,7 @@ class StudyRun:
     label: str = "federated"
     engine: str = "inprocess"
     signer: Ed25519PrivateKey | None = None
+    reports: bool = False
     timing: dict[str, float] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     _began: float = 0.0
@@ -193,6 +195,7 @@ class StudyRun:
             rounds={name: study.network(name).rounds * trainings for name in study.networks},
             trainings=trainings,
             complete=self.checkpoint.has("evaluation"),
+            reports=self.reports,
         )
 
     # -- the clock ------------------------------------------------------------------------------
