@@ -175,11 +175,15 @@ def _placed(deployment: Deployment | None, base: Path) -> Deployment | None:
     return deployment.model_copy(update=paths)
 
 
-_JOIN_AGAIN = (
+KEYS_LOST = (
     "restore the folder keys from its backup. Without one, and before the first run, this site"
     " joins anew: fedlnm-site init in a new folder, and send its request file; the coordinator"
     " enrols it with --replace and prepares the study again, which every hospital then approves"
     " again. After a run it can only be let go: fedlnm-site leave --lost-keys, from the new folder"
+)
+CERTIFICATE_LOST = (
+    "restore the folder keys from its backup, or take certificate from the coordinator's"
+    " invitation.json into this file, once the fingerprint is compared"
 )
 
 
@@ -193,7 +197,7 @@ def identity_of(settings: SiteSettings) -> Ed25519PrivateKey:
     try:
         return identity.load(settings.identity).private
     except InputError as error:
-        remedy = _JOIN_AGAIN if settings.deployment else error.remedy
+        remedy = KEYS_LOST if settings.deployment else error.remedy
         raise InputError(error.what, where=str(settings.identity), remedy=remedy) from None
 
 
@@ -225,15 +229,14 @@ def check_keys_there(deployment: Deployment) -> None:
         raise InputError(
             "the node's key is lost: the coordinator knows this site by it",
             where=str(deployment.node_key),
-            remedy=_JOIN_AGAIN,
+            remedy=KEYS_LOST,
         )
     authority = deployment.root_certificates
     if authority is not None and not authority.is_file():
         raise InputError(
             "the coordinator's certificate is lost",
             where=str(authority),
-            remedy="restore the folder keys from its backup, or take certificate from the"
-            " coordinator's invitation.json into this file, once the fingerprint is compared",
+            remedy=CERTIFICATE_LOST,
         )
 
 

@@ -25,7 +25,13 @@ from client.check.finding import (
 from client.check.network import NO_DEPLOYMENT
 from client.check.registry import check
 from client.gate.approvals import Approval, read_approvals
-from client.site import Deployment, SiteSettings
+from client.site import (
+    CERTIFICATE_LOST,
+    KEYS_LOST,
+    Deployment,
+    SiteSettings,
+    identity_of,
+)
 from client.store.site_db import site_db
 from common.errors import InputError, StudyError
 from common.masking import identity
@@ -127,7 +133,7 @@ def _identity(study: Study, settings: SiteSettings) -> Findings:
         yield from not_checked((IDENTITY,), "no identity key here yet", "run fedlnm-site init")
         return
     try:
-        private = identity.load(path).private
+        private = identity_of(settings)
     except InputError as error:
         yield problem_of(IDENTITY, error)
         return
@@ -162,18 +168,17 @@ def _node(deployment: Deployment | None) -> Findings:
         yield from not_applicable((NODE,), why)
         return
     path = deployment.node_key
-    remedy = "make it with fedlnm-site init, and have the coordinator register it"
     try:
         key = load_ssh_private_key(path.read_bytes(), password=None)
     except OSError as error:
-        yield problem(NODE, path.name, f"cannot be read ({error.strerror})", remedy)
+        yield problem(NODE, path.name, f"cannot be read ({error.strerror})", KEYS_LOST)
         return
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     found = list(_exposed(NODE, path))
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != _CURVE:
         what = "not an unencrypted EC P-384 key in OpenSSH format"
-        found.append(problem(NODE, path.name, what, remedy))
+        found.append(problem(NODE, path.name, what, KEYS_LOST))
     yield from or_ok(found, {NODE: "private, EC P-384"})
 
 
@@ -187,13 +192,12 @@ def _others(settings: SiteSettings) -> Findings:
 
 
 def _authority(path: Path) -> Findings:
-    remedy = "ask the coordinator for the file, and compare its fingerprint by phone"
     try:
         x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
-        yield problem(OTHERS, path.name, f"cannot be read ({error.strerror})", remedy)
+        yield problem(OTHERS, path.name, f"cannot be read ({error.strerror})", CERTIFICATE_LOST)
     except ValueError:
-        yield problem(OTHERS, path.name, "not a file of certificates in PEM", remedy)
+        yield problem(OTHERS, path.name, "not a file of certificates in PEM", CERTIFICATE_LOST)
 
 
 def _exposed(kind: str, path: Path) -> Findings:

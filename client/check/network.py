@@ -219,6 +219,11 @@ def check_coordinator(deployment: Deployment | None, contact: Contact | None) ->
     if deployment is None or contact is None:
         yield from not_applicable((PROXY, REACH, CERTIFICATE), NO_DEPLOYMENT)
         return
+    own = deployment.root_certificates
+    if own is not None and not own.is_file():
+        why = f"{own.name} is lost, with which the coordinator's certificate is checked"
+        yield from not_checked((PROXY, REACH, CERTIFICATE), why)
+        return
     try:
         proxy = proxy_for(deployment)
         refused = _refused(proxy, contact.failure) if proxy else None

@@ -46,7 +46,7 @@ def doctor(
     Exit code 0: nothing is wrong. 1: something is.
     """
     settings = load_site(site_file(site))
-    faults = 0
+    found: list[str] = []
     for name, look in looks(site_file(site).parent.resolve(), settings, study):
         try:
             for line in look():
@@ -54,10 +54,13 @@ def doctor(
         except _ElsewhereError as error:
             console.emit(f"waits  {name}: {error}")
         except StudyError as error:
-            faults += 1
+            if str(error) in found:
+                console.emit(f"       {name}: not looked at, for the same reason")
+                continue
+            found.append(str(error))
             console.emit(f"FAULT  {name}: {error}")
-    console.emit(f"{faults} fault(s)" if faults else "nothing is wrong here")
-    raise typer.Exit(1 if faults else 0)
+    console.emit(f"{len(found)} fault(s)" if found else "nothing is wrong here")
+    raise typer.Exit(1 if found else 0)
 
 
 Look = Callable[[], Iterable[str]]

@@ -140,7 +140,8 @@ def _check_own(study: Study, settings: SiteSettings, private: Ed25519PrivateKey)
         raise InputError(
             f"the study has no site {settings.name} with this site's identity key",
             where="roster",
-            remedy="give the study.toml that was approved here; a site can only take itself out",
+            remedy="give the study.toml that was approved here; a site can only take itself out."
+            " One that lost its keys asks to be let go: --lost-keys",
         )
 
 

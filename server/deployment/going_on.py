@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import InputError
 from common.masking.absence import AbsentSite
-from common.masking.lost_keys import LetGoSite
+from common.masking.lost_keys import COORDINATOR, FEWEST_HOSPITALS, LetGoSite
 from common.study.block import explain
 from common.study.model import Departure, Study
 from common.utils.bounded import parse_toml
@@ -77,6 +77,32 @@ def _joined(statements: Sequence[Departure]) -> Iterator[Departure]:
                 one = known.with_confirmations(one.confirmations)
         first[one.signature] = one
     yield from first.values()
+
+
+def check_confirmed(study: Study) -> None:
+    """Return if those who have to confirm a hospital's new key seem to have done so.
+
+    Whose keys the confirmations are, every hospital judges for itself.
+
+    Raises
+    ------
+    InputError : the coordinator's word is missing, or that of two hospitals.
+    """
+    for one in study.left:
+        if not isinstance(one, LetGoSite):
+            continue
+        names = {confirmation.site for confirmation in one.confirmations}
+        hospitals = sorted(names - {COORDINATOR, one.site})
+        if COORDINATOR in names and len(hospitals) >= FEWEST_HOSPITALS:
+            continue
+        who = ", ".join((["the coordinator"] if COORDINATOR in names else []) + hospitals)
+        raise InputError(
+            f"{one.site} lost its keys, and its request to be let go is confirmed by"
+            f" {who or 'nobody'}, not by the coordinator and two hospitals",
+            where=f"study {study.name}",
+            remedy="give all their files, --without FILE for each: the one that fedlnm-server"
+            " confirm wrote, and two of hospitals (fedlnm-site confirm)",
+        )
 
 
 def check_absences(folder: CoordinatorFolder, study: Study) -> None:

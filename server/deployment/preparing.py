@@ -19,7 +19,7 @@ from common.study.release_mark import mark
 from common.study.sums import check_maskable, masked_over, split_of
 from common.utils.text_file import as_word
 from server.deployment.folder import CoordinatorFolder
-from server.deployment.going_on import check_absences, without
+from server.deployment.going_on import check_absences, check_confirmed, without
 from server.deployment.roster import read_roster
 from server.deployment.run_folder import RunFolder
 
@@ -57,6 +57,7 @@ def prepare(
     """
     study = without(load_study(study_file), left, where=str(study_file))
     check_absences(folder, study)
+    check_confirmed(study)
     check_maskable(study, where=str(study_file))
     check_test_sets_apart(study, where=str(study_file))
     private = identity.load(folder.identity).private
@@ -65,7 +66,7 @@ def prepare(
     complete = _with_keys(study, keys, coordinator, where=str(study_file))
     path = folder.prepared_study(study.name)
     again, changed = _since(path, complete)
-    foretold = tuple(foretell_participants(folder, complete))
+    foretold = (*foretell_return(folder, complete), *foretell_participants(folder, complete))
     return Prepared(mark(write_study(complete, path)), complete, again, changed, foretold)
 
 
@@ -156,6 +157,21 @@ def foretell_participants(folder: CoordinatorFolder, study: Study) -> Iterator[s
             if told_by_difference(now, sums.values(), own):
                 yield _words(subset, now, run, frozenset().union(*sums.values()))
                 break
+
+
+def foretell_return(folder: CoordinatorFolder, study: Study) -> Iterator[str]:
+    """Yield a warning for each hospital that has left for good, and is asked under its old key."""
+    gone = {
+        (one.site, one.public_key)
+        for _, before in _given(folder)
+        for one in before.left
+        if not isinstance(one, AbsentSite)
+    }
+    for site in sorted(name for name, key in study.roster.items() if (name, key) in gone):
+        yield (
+            f"{site} has left for good, and this study asks it again -> give its file again"
+            " (--without FILE) whenever you prepare the study"
+        )
 
 
 def _given(folder: CoordinatorFolder) -> Iterator[tuple[str, Study]]:

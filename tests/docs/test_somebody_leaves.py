@@ -228,7 +228,8 @@ def test_a_hospital_that_lost_its_keys_is_let_go_by_the_word_of_three(
         hospitals.parties[name].follow(9, "confirms")
         hospitals.parties[name].sends(f"site-{name}.confirms.toml", coordinator)
     few = {**names, "renji.confirms": "none"}
-    assert "asked without d (rule participants)" in coordinator.follow(8, "confirmed", **few)
+    found = refused(lambda: coordinator.follow(8, "confirmed", **few))
+    assert "confirmed by the coordinator, a, not by the coordinator and two hospitals" in found
     assert "would be refused" not in coordinator.follow(8, "confirmed", **names)
     for name in "abc":
         party = hospitals.parties[name]

@@ -258,6 +258,18 @@ def test_a_proxy_that_is_not_there_is_told_from_the_coordinator(
     assert "https_proxy" in row.remedy
 
 
+def test_a_lost_certificate_is_blamed_on_nobody_on_the_way(
+    hub: Any, tmp_path: Path, through: Any
+) -> None:
+    deployment = hub().deployment(tmp_path)
+    assert deployment.root_certificates is not None
+    deployment.root_certificates.rename(tmp_path / "elsewhere")
+    through("http://127.0.0.1:1")
+    rows = list(check_coordinator(deployment, visit(deployment)))
+    assert {row.severity for row in rows} == {"not checked"}
+    assert all("is lost, with which the coordinator's" in row.what for row in rows)
+
+
 def test_without_a_deployment_nothing_is_visited() -> None:
     rows = list(check_coordinator(None, None))
     assert {row.severity for row in rows} == {"not applicable"}

@@ -81,7 +81,17 @@ def test_a_node_key_that_flower_cannot_use_is_a_problem(
         path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     else:
         path.write_bytes(content)
-    assert found(site)["node"].severity == "problem"
+    row = found(site)["node"]
+    assert row.severity == "problem"
+    assert row.remedy.startswith("restore the folder keys from its backup")
+
+
+def test_a_lost_identity_key_is_restored_or_the_site_is_let_go(site: tuple[Path, Study]) -> None:
+    (site[0] / "keys" / "identity.pem").unlink()
+    row = found(site)["identity"]
+    assert row.severity == "problem"
+    assert row.remedy.startswith("restore the folder keys from its backup")
+    assert "fedlnm-site leave --lost-keys" in row.remedy
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
@@ -90,7 +100,9 @@ def test_a_missing_or_damaged_authority_is_a_problem(
 ) -> None:
     path = site[0] / "keys" / "coordinator.pem"
     path.unlink() if content is None else path.write_bytes(content)
-    assert found(site)["others"].where == "coordinator.pem"
+    row = found(site)["others"]
+    assert row.where == "coordinator.pem"
+    assert "invitation.json" in row.remedy
 
 
 def test_without_a_deployment_a_missing_key_is_not_yet_a_problem(

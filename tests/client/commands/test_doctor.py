@@ -104,6 +104,7 @@ def test_a_fault_is_named_with_its_cure(
     (line, *_) = [line for line in shown.splitlines() if fault in line]
     assert line.startswith("FAULT"), shown
     assert cure in line
+    assert shown.count(line.partition(": ")[2]) == 1, "once"
 
 
 def test_a_site_whose_folder_was_moved_goes_on_there_and_its_old_place_leads_on(

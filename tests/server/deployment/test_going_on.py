@@ -19,6 +19,7 @@ from common.masking import identity
 from common.masking.absence import AbsentSite
 from common.masking.agreement import roster_digest
 from common.masking.leaving import LeftSite
+from common.masking.lost_keys import LetGoSite
 from common.messages.joining import JoinRequest
 from common.study.model import Study, load_study
 from server.cli import app
@@ -98,6 +99,37 @@ def test_a_hospital_that_left_is_taken_out_everywhere_and_its_statement_put_in(
     assert made.site_names == ("a", "b", "c")
     assert [(test.name, test.sites) for test in made.test_sets] == [("internal", ("a", "b", "c"))]
     assert made.left == (left,)
+
+
+def test_a_hospital_that_left_and_is_asked_again_is_foretold(four: Four, tmp_path: Path) -> None:
+    """Its file has to be given whenever the study is prepared, as study.toml still names it."""
+    left = LeftSite.sign(four.key, "d", roster_digest(four.study.roster))
+    file = handed_over(left, tmp_path / "left.toml")
+    four.prepared(file)
+    four.ran(days_ago=1)
+    again = "d has left for good, and this study asks it again -> give its file again"
+    assert again in four.prepared()
+    assert again not in four.prepared(file)
+
+
+def test_a_hospital_that_lost_its_keys_is_let_go_only_by_the_word_of_three(
+    four: Four, tmp_path: Path
+) -> None:
+    lost, roster = four.study.roster["d"], roster_digest(four.study.roster)
+    asked = LetGoSite.sign(identity.generate(), "d", lost, roster)
+    file = handed_over(asked, tmp_path / "left.toml")
+    before = four.folder.prepared_study("tabular").read_bytes()
+    with pytest.raises(InputError, match="confirmed by nobody, not by the coordinator and two"):
+        four.prepared(file)
+    files = []
+    for name in ("", "a", "b"):
+        with pytest.raises(InputError, match="not by the coordinator and two hospitals"):
+            four.prepared(file, *files)
+        word = asked.confirmed_by(identity.generate(), name)
+        files.append(handed_over(word, tmp_path / f"{name}.confirms.toml"))
+    assert four.folder.prepared_study("tabular").read_bytes() == before
+    four.prepared(file, *files)
+    assert load_study(four.folder.prepared_study("tabular")).site_names == ("a", "b", "c")
 
 
 def test_a_hospital_is_left_out_by_its_consent_once_it_was_away_for_so_long(
