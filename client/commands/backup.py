@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from client.commands.approve import print_lines, settings_of, site_file
+from client.commands.init import write_unit
 from client.commands.run import only_one
 from client.gate.site_log import LOGS
 from client.gate.standing import FILE
@@ -96,10 +97,11 @@ def restore(
     settings = settings_of(folder)
     if settings.data.is_relative_to(folder.resolve()):
         open_folder(settings.data)
-    print_lines(_put_back(settings, folder, str(head.get("made", ""))))
+    unit = write_unit(folder, settings.name)
+    print_lines(_put_back(settings, folder, str(head.get("made", "")), unit))
 
 
-def _put_back(settings: SiteSettings, folder: Path, made: str) -> Iterator[str]:
+def _put_back(settings: SiteSettings, folder: Path, made: str, unit: Path) -> Iterator[str]:
     yield f"site {settings.name} is back in {folder}, as it was at {made}; {_ledger(settings)}"
     yield (
         "WHAT THIS DOES TO THE LEDGER: it goes on after that entry. If the hospital has answered"
@@ -109,6 +111,7 @@ def _put_back(settings: SiteSettings, folder: Path, made: str) -> Iterator[str]:
     )
     yield "never let this copy and the one before take part side by side"
     yield f"put the patients' data back where site.toml says: {settings.data}"
+    yield f"if it ran as a service, install the unit again: {unit}"
     yield f"then: fedlnm-site doctor {as_word(folder)}"
 
 

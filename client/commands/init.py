@@ -136,9 +136,15 @@ def join(folder: Path, name: str, invitation: Invitation, port: int) -> Joined:
         port=port,
     )
     (folder / "site.toml").write_text(text, encoding="utf-8")
+    fingerprint = identity.fingerprint(private.public_key())
+    return Joined(request_file, fingerprint, write_unit(folder, name))
+
+
+def write_unit(folder: Path, name: str) -> Path:
+    """Write the unit of a site's service into its folder."""
     unit = _unit(folder.resolve(), name)
     (folder / unit.file).write_text(unit.text(), encoding="utf-8")
-    return Joined(request_file, identity.fingerprint(private.public_key()), folder / unit.file)
+    return folder / unit.file
 
 
 def _unit(root: Path, name: str) -> ServiceUnit:

@@ -57,7 +57,7 @@ def run(site: SiteOption = Path("site.toml")) -> None:
     private = identity_of(settings)
     deployment = deployment_of(site_file(site), settings)
     found = read_approvals(settings.work, private.public_key())
-    names = ", ".join(one.name for one in found) or (
+    names = ", ".join(dict.fromkeys(one.name for one in found)) or (
         "NONE, so nothing will be answered -> fedlnm-site approve study.toml --site"
         f" {as_word(site)}"
     )

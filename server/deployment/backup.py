@@ -13,7 +13,7 @@ from common.study.release_mark import own_release
 from common.utils import archive
 from common.utils.console import consoles
 from server.deployment.folder import CoordinatorFolder, only_one
-from server.deployment.init import renew
+from server.deployment.init import renew, write_guides
 from server.deployment.roster import read_roster
 
 console, screen = consoles()
@@ -51,12 +51,15 @@ def restore(
     archive.unpack(file, folder)
     own = CoordinatorFolder(folder)
     own.state.mkdir(mode=0o700, exist_ok=True)
-    renew(own)
-    for line in _put_back(own, str(head.get("made", ""))):
+    is_new = renew(own)
+    for unit in own.root.glob("fedlnm-*@.service"):  # of the place before
+        unit.unlink()
+    write_guides(own)
+    for line in _put_back(own, str(head.get("made", "")), is_new=is_new):
         console.emit(line)
 
 
-def _put_back(folder: CoordinatorFolder, made: str) -> Iterator[str]:
+def _put_back(folder: CoordinatorFolder, made: str, *, is_new: bool) -> Iterator[str]:
     yield f"the coordinator is back in {folder.root}, as it was at {made}; {_contents(folder)}"
     yield (
         "WHAT THIS DOES TO THE LEDGERS: nothing at the hospitals; theirs are their own. The ends of"
@@ -68,7 +71,9 @@ def _put_back(folder: CoordinatorFolder, made: str) -> Iterator[str]:
         "a run that was under way goes on from what was saved then: hospitals give the same answers"
         " to the same questions again"
     )
-    yield f"the certificate and the proxy's configuration are new: start nginx with {folder.proxy}"
+    what = "the certificate and the proxy's configuration are" if is_new else "its configuration is"
+    yield f"{what} new: start nginx with {folder.proxy}"
+    yield "the unit for systemd names the new place: install it again, if a service runs studies"
 
 
 def _contents(folder: CoordinatorFolder) -> str:

@@ -112,10 +112,15 @@ def make_coordinator(root: Path, settings: CoordinatorSettings) -> CoordinatorFo
     text = _SETTINGS.format(**settings.model_dump())
     folder.settings_file.write_text(text, encoding="utf-8")
     renew(folder)
+    write_guides(folder)
+    return folder
+
+
+def write_guides(folder: CoordinatorFolder) -> None:
+    """Write README.md and the unit for systemd, which name the folder's place."""
     (folder.root / "README.md").write_text(_readme(folder), encoding="utf-8")
     unit = _unit(folder)
     (folder.root / unit.file).write_text(unit.text("STUDY"), encoding="utf-8")
-    return folder
 
 
 def _unit(folder: CoordinatorFolder) -> ServiceUnit:

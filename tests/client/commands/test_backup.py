@@ -59,6 +59,8 @@ def test_a_site_goes_on_from_its_newest_backup(settings: SiteSettings, tmp_path:
     public = identity.load(again.identity).private.public_key()
     assert not verify(ledger_path(again.work), public)
     assert not (again.work / "site.log").exists()
+    (unit,) = back.glob("*.service")
+    assert f"WorkingDirectory={back}\n" in unit.read_text()
     assert (back / "proxy.env").read_text() == "https_proxy=http://proxy:3128\n"
     assert not list((back / "data").iterdir()), "patients are no part of a backup"
     answer(again)

@@ -43,7 +43,20 @@ def test_a_coordinator_comes_back_with_its_keys_roster_and_runs(
     public = identity.load(again.identity).private.public_key()
     assert [entry.site for entry in read_roster(again.roster, public).sites] == ["a"]
     assert str(again.root) in (again.proxy / "fedlnm.conf").read_text(), "paths are the new ones"
+    (unit,) = again.root.glob("*.service")
+    assert f"WorkingDirectory={again.root}\n" in unit.read_text()
+    assert str(again.root) in (again.root / "README.md").read_text()
     assert list(again.state.iterdir()) == []
+
+
+def test_a_coordinator_comes_back_without_the_authoritys_key(
+    folder: CoordinatorFolder, tmp_path: Path
+) -> None:
+    """It was kept elsewhere, as the page says."""
+    folder.authority_key.unlink()
+    said(give("backup", folder.root, "--out", tmp_path / "hub.backup"))
+    shown = said(give("restore", tmp_path / "hub.backup", tmp_path / "back"))
+    assert "its configuration is new: start nginx with" in shown
 
 
 def test_a_run_that_is_under_way_is_not_backed_up(
