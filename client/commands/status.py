@@ -129,7 +129,7 @@ def described(run: RunSeen, site: str) -> Iterator[str]:
     yield f"study {run.study}, run {run.run}: {run.state}, begun {_time(run.begun)}"
     phase = run.phase or "none yet"
     yield f"  phase: {phase}" + (f" ({run.number} of {run.phases})" if run.phases else "")
-    left = f", about {_words(run.seconds_left)} left" if run.seconds_left is not None else ""
+    left = f", {_words(run.seconds_left)} left" if run.seconds_left is not None else ""
     yield f"  done: {int(100 * run.done)} %{left}"
     if run.rounds_planned:
         yield f"  rounds of network training: {run.rounds_done} of {run.rounds_planned}"
@@ -144,8 +144,11 @@ def _waited(one: Waited, now: float, site: str) -> str:
 
 
 def _words(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+    if seconds < 45:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    hours = f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+    return f"about {hours}"
 
 
 def _time(seconds: float) -> str:

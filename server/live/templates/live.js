@@ -110,7 +110,7 @@ function curves(run) {
     const all = one.trainings.flatMap((training) => [...training.loss, ...training.held_out_loss]);
     const losses = all.map((point) => point[1]);
     parts.push(el("h3", {}, one.network));
-    if (!losses.length) { parts.push(el("p", {}, "No site tells its loss.")); continue; }
+    if (!losses.length) { parts.push(el("p", {}, "No hospital tells its loss.")); continue; }
     const held = one.trainings.some((training) => training.held_out_loss.length);
     parts.push(el("p", {class: "key"}, key("train", "loss on the patients trained on"),
       ...(held ? [key("held", "loss on the patients held out")] : [])));
@@ -140,7 +140,7 @@ function progress(run) {
   const current = run.phase_list.find((phase) => phase.state === "now");
   let text = current ? capital(current.label) + " (phase " + run.number + " of " + run.phases + ")"
     : run.state === "finished" ? "All phases are done."
-    : "Nothing has been asked of the sites yet. Images are prepared first, or sites still connect.";
+    : "Nothing has been asked of the hospitals yet. Images are prepared first, or hospitals still connect.";
   if (current && run.rounds) {
     const fold = run.variant.match(/^fold(\d+)$/);
     text += ", " + (fold ? "fold " + (Number(fold[1]) + 1) : run.variant + " training") + ": round "
@@ -163,8 +163,8 @@ function tiles(run) {
   }
   if (run.rounds_planned) rows.push(["Rounds of networks", run.rounds_done + " of " + run.rounds_planned]);
   const sites = Object.values(run.sites), sum = (key) => sites.reduce((t, site) => t + site[key], 0);
-  if (sites.length) rows.push(["Received from sites", bytes(sum("bytes_up"))],
-    ["Sent to sites", bytes(sum("bytes_down"))]);
+  if (sites.length) rows.push(["Received from hospitals", bytes(sum("bytes_up"))],
+    ["Sent to hospitals", bytes(sum("bytes_down"))]);
   if (run.restarts) rows.push(["Programs started again", run.restarts]);
   if (run.state === "finished") rows[1][0] = "Took";
   byId("tiles").replaceChildren(...rows.map(([name, value]) =>
@@ -173,7 +173,7 @@ function tiles(run) {
 function waiting(run) {
   const late = Object.entries(run.sites).filter(([, site]) => site.waited_for_since !== null);
   if (!late.length || run.state !== "under way") return null;
-  return [el("h2", {}, "Waiting for"), table(["Site", "For", "Why"], late.map(([name, site]) =>
+  return [el("h2", {}, "Waiting for"), table(["Hospital", "For", "Why"], late.map(([name, site]) =>
     [name, span(run.now - site.waited_for_since), site.why || "not known"]), [1])];
 }
 function sites(run) {
@@ -181,17 +181,17 @@ function sites(run) {
     name, site.enrolled ? "joined" : "not yet here", run.connections[name] || "",
     site.last_contact === null ? "\u2013" : span(run.now - site.last_contact) + " ago",
     bytes(site.bytes_up), bytes(site.bytes_down)]);
-  if (!rows.length) return [el("h2", {}, "Sites"), el("p", {}, "None is known yet.")];
+  if (!rows.length) return [el("h2", {}, "Hospitals"), el("p", {}, "None is known yet.")];
   const online = Object.keys(run.connections).length > 0;
-  const heads = ["Site", "In this run", "Connection", "Last reply", "Received from it", "Sent to it"];
+  const heads = ["Hospital", "In this run", "Connection", "Last reply", "Received from it", "Sent to it"];
   const cut = (row) => online ? row : row.filter((_, place) => place !== 2);
-  return [el("h2", {}, "Sites"), table(cut(heads), rows.map(cut), online ? [3, 4, 5] : [2, 3, 4])];
+  return [el("h2", {}, "Hospitals"), table(cut(heads), rows.map(cut), online ? [3, 4, 5] : [2, 3, 4])];
 }
 function refusals(run) {
   if (!run.refusals.length) return null;
-  return [el("h2", {}, "What sites held back"),
-    el("p", {}, "A disclosure rule of the site refused these releases."),
-    table(["Site", "Patients", "Rule", "Threshold"], run.refusals.map((row) =>
+  return [el("h2", {}, "What hospitals held back"),
+    el("p", {}, "A disclosure rule of the hospital refused these releases."),
+    table(["Hospital", "Patients", "Rule", "Threshold"], run.refusals.map((row) =>
       [row.site, row.subset, row.rule, row.threshold === null ? "\u2013" : row.threshold]), [3])];
 }
 function performance(run) {
