@@ -48,6 +48,8 @@ _NOBODY_BEHIND = (
 )
 # tinyproxy answers 401 to a wrong one
 _WITHOUT_PASSWORD = (http.client.PROXY_AUTHENTICATION_REQUIRED, http.client.UNAUTHORIZED)
+# tinyproxy answers 500 where nobody listens
+_NOBODY_FOUND = (http.client.INTERNAL_SERVER_ERROR, *_NOBODY_BEHIND)
 FAILURES = (OSError, http.client.HTTPException, ValueError, InputError)
 """Errors that mean that there was no answer."""
 
@@ -247,7 +249,9 @@ def _reached(deployment: Deployment, contact: Contact, proxy: Proxy | None) -> F
         yield _distrusted(where, contact.failure, contact.certificate)
     elif contact.failure is not None:
         if proxy is not None:
-            yield problem(REACH, where, *_beyond_the_proxy(host, proxy, contact.failure))
+            tunnel = _tunnel(contact.failure)
+            say = warning if tunnel and int(tunnel[1]) in _NOBODY_FOUND else problem
+            yield say(REACH, where, *_beyond_the_proxy(host, proxy, contact.failure))
         else:
             yield _unreachable(where, contact.failure)
         yield from not_checked((CERTIFICATE,), "the coordinator does not answer")
