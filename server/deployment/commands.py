@@ -37,7 +37,13 @@ from server.deployment.preparing import find_prepared
 from server.deployment.preparing import prepare as prepare_study
 from server.deployment.roster import enrol as enrol_site
 from server.deployment.roster import expel
-from server.deployment.run_folder import RunFolder, find_run, new_run, unfinished_run
+from server.deployment.run_folder import (
+    RunFolder,
+    find_run,
+    latest_run,
+    new_run,
+    unfinished_run,
+)
 
 if TYPE_CHECKING:
     from server.deployment.status import RunStatus
@@ -180,11 +186,15 @@ def run(
     new: Annotated[
         bool, typer.Option("--new", help="begin another run, even if one is not finished")
     ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="leave a study alone whose latest run is finished")
+    ] = False,
 ) -> None:
     """Run a study: start Flower, wait for the sites, go on until the results are there.
 
     Runs for as long as the study takes. Ctrl-C ends it; the same command goes on with a run of this
-    study that is not finished.
+    study that is not finished. A service that starts with the machine says --once: it goes on with
+    what was interrupted, and begins no other run of a study that is done.
     """
     own = _opened(folder)
     warning = check_certificate(own)
@@ -192,12 +202,17 @@ def run(
     with only_one(own):
         runs = []
         for file in prepared:
+            done = latest_run(own, file) if once and not new else None
+            if done is not None and done.finished:
+                _say(f"run {done.name} of this study is finished; another one: --new")
+                continue
             begun = None if new else unfinished_run(own, file)
             if begun is not None:
                 _say(f"run {begun.name} of this study is not finished: going on with it")
                 _say("(to leave it as it is and begin another one: fedlnm-server run --new)")
             runs.append(begun or new_run(own, file))
-        _supervise(own, runs, warning)
+        if runs:
+            _supervise(own, runs, warning)
 
 
 def resume(

@@ -129,7 +129,7 @@ def _unit(folder: CoordinatorFolder) -> ServiceUnit:
         file=unit_name(folder.root, takes_argument=True),
         description="Coordinator of the federated study %i",
         program="fedlnm-server",
-        arguments=("run", str(folder.root), "%i"),
+        arguments=("run", str(folder.root), "%i", "--once"),
         user=this_user(),
         root=folder.root,
         # what stopped with a message needs a person, and would stop again

@@ -80,11 +80,17 @@ def new_run(folder: CoordinatorFolder, study_file: Path) -> RunFolder:
 
 def unfinished_run(folder: CoordinatorFolder, study_file: Path) -> RunFolder | None:
     """Return the latest run of exactly this prepared study, unless it is finished or none."""
+    latest = latest_run(folder, study_file)
+    return None if latest is None or latest.finished else latest
+
+
+def latest_run(folder: CoordinatorFolder, study_file: Path) -> RunFolder | None:
+    """Return the latest run of exactly this prepared study, None where there is none."""
     digest = load_study(study_file).digest()
     for run in reversed(_runs(folder)):
         try:
             if run.study.digest() == digest:
-                return None if run.finished else run
+                return run
         except InputError:  # of another release: it cannot go on here
             continue
     return None

@@ -21,7 +21,8 @@ from server.cli import app
 from server.deployment.folder import CoordinatorFolder
 from server.deployment.preparing import find_prepared, prepare
 from server.deployment.roster import enrol
-from server.deployment.run_folder import find_run, new_run, unfinished_run
+from server.deployment.run_folder import RunFolder, find_run, new_run, unfinished_run
+from server.deployment.supervisor import Supervisor
 from tests import builders
 
 Joiner = Callable[[str], JoinRequest]
@@ -187,6 +188,26 @@ def test_a_run_that_is_not_finished_goes_on_and_any_other_stays(
     builders.amend(own, endpoint="another")
     (first.path / "events.jsonl").unlink()
     assert unfinished_run(folder, prepare(folder, own).file) is None, "of another study"
+
+
+def test_a_service_that_starts_with_the_machine_begins_no_other_run_of_a_study_that_is_done(
+    folder: CoordinatorFolder,
+    enrolled: dict[str, JoinRequest],
+    study_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[RunFolder] = []
+    monkeypatch.setattr(Supervisor, "supervise", lambda own, *_: begun.append(own.run))
+    run = new_run(folder, prepare(folder, study_file).file)
+    command = ["run", str(folder.root), "tabular", "--once"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert begun == [run], "what was interrupted goes on"
+    run.events_file.write_text('{"time": 2, "kind": "finished"}\n')
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, begun) == (0, [run])
+    assert f"run {run.name} of this study is finished; another one: --new" in done.output
+    (unit,) = folder.root.glob("*.service")
+    assert f"fedlnm-server run {folder.root} %i --once\n" in unit.read_text()
 
 
 def test_a_study_that_was_not_prepared_is_told_of(folder: CoordinatorFolder) -> None:
