@@ -13,7 +13,7 @@ from common.messages.plain import read_notes, read_plain, write_plain
 from common.utils.durable import make_folder, write_durably
 
 # of the values of steps; a run that another release began cannot be resumed
-FORMAT = 2
+FORMAT = 3
 
 
 class Checkpoint:
