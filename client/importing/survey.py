@@ -99,11 +99,6 @@ class Series:
         return frozenset(one.patient for one in self.slices)
 
     @property
-    def accessions(self) -> frozenset[str]:
-        """Accession numbers of its slices."""
-        return frozenset(one.accession for one in self.slices) - {""}
-
-    @property
     def frames(self) -> frozenset[str]:
         """Frames of reference of its slices."""
         return frozenset(one.frame for one in self.slices) - {""}

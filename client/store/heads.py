@@ -70,7 +70,7 @@ class LedgerHeads:
                 self._db.see_head(*row, receipt.entries, receipt.ledger)
 
     def check_entry(self, number: int, digest: str) -> None:
-        """Return if the own ledger has an entry of this number and hash; remember if it has not.
+        """Check that the own ledger has an entry of this number and hash; note that it lacks it.
 
         Raises
         ------

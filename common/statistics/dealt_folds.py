@@ -81,7 +81,7 @@ class DealtFolds:
         return FoldCounts(self.folds).finalise(sums)
 
     def exceeded_by(self, rows: Rows) -> bool:
-        """Tell whether a site's rows have a level more often than all sites are said to."""
+        """Return whether a site has more rows of a level than all sites are said to have."""
         levels = np.arange(self.totals.shape[-1])
         own = (rows.values[:, :, np.newaxis] == levels).sum(axis=0)
         unknown = (rows.values >= levels.size).any()

@@ -94,7 +94,7 @@ class Harmonise(Transform):
         return self.kept
 
     def restrict(self, wanted: Columns) -> tuple[Harmonise, Columns]:
-        """Let fewer columns out; it still needs all of them."""
+        """Return the step with fewer columns as its output; it still reads all of them."""
         return dataclasses.replace(self, kept=wanted), self.columns
 
     def views(self) -> tuple[View, ...]:

@@ -95,7 +95,7 @@ class MatrixRow:
 
     @property
     def any_row(self) -> Performance | None:
-        """A row that has n and positives."""
+        """Row that tells the numbers of patients: federated, else pooled, else one hospital's."""
         return self.federated or self.pooled or next(iter(self.local_rows), None)
 
 
