@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from common.errors import StudyError
 from common.flower.arrays import join_arrays_once
+from common.flower.pushes import push_few_at_once
 from common.masking import identity
 from common.study.model import load_study
 from common.utils.processes import holding
@@ -39,6 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     signs the final models; empty = they are not signed).
     """
     join_arrays_once()
+    push_few_at_once()
     config = dict(context.run_config)
     if not config["study"]:
         config.update(prepare_demonstration(grid))

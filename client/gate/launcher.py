@@ -173,8 +173,10 @@ def _answer_until_grown(messages: int, ready: int) -> None:
     """Answer every message that comes in a pipe, and say in another how it went on."""
     from common.flower.app_line import AppLine
     from common.flower.arrays import join_arrays_once
+    from common.flower.pushes import push_few_at_once
 
     join_arrays_once()
+    push_few_at_once()
     app, line = importlib.import_module(APP).app, None
     most = _resident() + MOST_GROWTH
     with os.fdopen(messages, encoding="utf-8") as lines:

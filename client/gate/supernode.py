@@ -35,6 +35,7 @@ from client.site import LOG, SiteSettings, deployment_of, load_site
 from common.flower.app import installed_app
 from common.flower.arrays import join_arrays_once
 from common.flower.internals import number_message
+from common.flower.pushes import push_few_at_once
 from common.flower.supernode import (
     Fab,
     ObjectTree,
@@ -407,6 +408,7 @@ def main() -> None:
     sys.argv = command_line(site, settings)
     leave_the_screen_to_the_site(settings)
     join_arrays_once()
+    push_few_at_once()
     with GatedNode(SiteGate(settings, site)).installed():
         end_with_this_thread(flower_supernode)
 
