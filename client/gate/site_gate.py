@@ -32,7 +32,7 @@ from common.ledger.entry import Record
 from common.ledger.receipt import Receipt, question_of
 from common.masking import identity
 from common.masking.absence import AbsentSite
-from common.messages.codec import digest_of, encode
+from common.messages.codec import digest_of, encode, keep_decoded
 from common.messages.exchanges import CATALOGUE, NOBODY, EnrolRequest, Problem, TrainRequest
 from common.messages.receipts import attach, detached, newest_attached
 from common.study.model import Study
@@ -116,11 +116,15 @@ class SiteGate:
         if isinstance(request, TrainRequest):
             check_newest(self.settings.work, request)
         if verifier is not None:
-            request = verifier.check(request)
+            request = self._checked(verifier, request)
             last = verifier.is_last(request)
         if isinstance(request, TrainRequest):
             note_round(self.settings.work, request)
         return AdmittedRequest(exchange, request, study, last)
+
+    def _checked(self, verifier: Verifier, request: Any) -> Any:
+        """Return a request that this site derives too, with the weights that it names."""
+        return verifier.check(request)
 
     def _check_absences(self, study: Study) -> None:
         """Return if all hospitals that the study goes on without have been away for long enough."""
@@ -231,6 +235,23 @@ class SiteGate:
         return log_id
 
 
+class _InnerGate(SiteGate):
+    """Gate in the app's own process, behind the one that talks to the coordinator."""
+
+    def admit(self, exchange: str, content: RecordDict) -> AdmittedRequest:
+        """Return a request as `SiteGate.admit`, and hand it to the app with its weights."""
+        admitted = super().admit(exchange, content)
+        keep_decoded(content, admitted.request)
+        return admitted
+
+    def _checked(self, verifier: Verifier, request: Any) -> Any:
+        return verifier.recall(request)
+
+
+def _gate_of(settings: SiteSettings) -> SiteGate:
+    return SiteGate(settings) if settings.deployment is None else _InnerGate(settings)
+
+
 Call = Callable[[Message, Context], Message]
 
 
@@ -238,7 +259,7 @@ def gate_mod(message: Message, context: Context, call_next: Call) -> Message:
     """Ask the app only what this site has approved; let out only what the catalogue declares."""
     try:
         path = locate_site(context.node_config, context.run_config)
-        gate = SiteGate(load_site(path)) if path.name else None
+        gate = _gate_of(load_site(path)) if path.name else None
     except (StudyError, OSError):
         return Message(_problem("study_unknown"), reply_to=message)
     if gate is None:  # a simulated node beyond the study's sites

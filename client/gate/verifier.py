@@ -100,9 +100,7 @@ class Verifier:
         with self._one_at_a_time:
             if not isinstance(request, (*_DERIVED, *_OPENING_REQUESTS, FollowRequest, KeyRequest)):
                 return request
-            self._expect_own_run()
-            stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
-            expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
+            self._expect_going_on()
             if isinstance(request, _OPENING_REQUESTS):
                 return request  # it names a question that this site has derived and answered
             try:
@@ -115,6 +113,28 @@ class Verifier:
                 if stop.code == "not_derived":
                     self.stop(stop.what)
                 raise
+
+    def recall(self, request: Any) -> Any:
+        """Return a request that another process of this site has checked, with its weights.
+
+        The gate notes every question of its own derivation before the app hears of it, so the app
+        compares and derives nothing: for a large network that would take as long once more.
+
+        Raises
+        ------
+        StoppedError : the gate has derived no such question.
+        """
+        if not isinstance(request, _DERIVED):
+            return request if isinstance(request, FollowRequest) else self.check(request)
+        with self._one_at_a_time:
+            self._expect_going_on()
+            if isinstance(request, TrainRequest):
+                request = self._files.completed(request)
+            known = self._known(request.number)
+            noted = known is not None and known[1] == self._digest(request)
+            words = f"question {request.number}: the gate has derived no such question"
+            expect(noted, "not_derived", words)
+            return request
 
     def forget_keys_after(self, request: Any) -> None:
         """Delete this site's keys of the run where its last answer is about to leave.
@@ -147,11 +167,13 @@ class Verifier:
             self._derivation.end()
             self._derivation = None
 
-    def _expect_own_run(self) -> None:
-        """Keep the name of the run, by which answers are kept, for one study."""
+    def _expect_going_on(self) -> None:
+        """Keep the name of the run for one study, and answer nothing once the run was stopped."""
         study = self.study.digest()
         own = self._db.fix("derivation", f"{self._run}/study", study) == study
         expect(own, "not_derived", "a run of this name belongs to another study")
+        stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
+        expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
 
     # -- the enrolments ------------------------------------------------------------------------
 
@@ -196,7 +218,7 @@ class Verifier:
         if isinstance(request, TrainRequest):
             request = self._with_weights(derivation, request)
         asked = self._digest(request)
-        known = self._known(derivation, number)
+        known = self._known(number)
         if known is None:
             waits = f"the answer to question {frontier}" if frontier is not None else "nothing more"
             raise StoppedError(
@@ -280,7 +302,7 @@ class Verifier:
             " restart, it is another one",
         )
 
-    def _known(self, derivation: Derivation, number: int) -> tuple[str, str] | None:
+    def _known(self, number: int) -> tuple[str, str] | None:
         stored = self._db.fact("question", f"{self._run}/{number}")
         if stored is None:
             return None

@@ -140,6 +140,11 @@ def decode_once(record: RecordDict) -> Any:
     return kept[_DECODED]
 
 
+def keep_decoded(record: RecordDict, value: Any) -> None:
+    """Let `decode_once` return this in place of what the record holds."""
+    vars(record)[_DECODED] = value
+
+
 def _packed(parts: list[NDArray[Any]]) -> Array:
     """Join one-dimensional arrays of one dtype, in the format of `numpy.save`."""
     own = [np.ascontiguousarray(part) for part in parts]
