@@ -37,7 +37,7 @@ from common.masking import identity
 from common.masking.absence import Consent
 from common.masking.agreement import SignedKey, check_key, roster_digest
 from common.masking.layout import sizes
-from common.masking.narrow import ring_width, spread, unpack
+from common.masking.narrow import first_unpacked, ring_width, spread
 from common.masking.pooled_rows import ring_size
 from common.masking.update import update_sizes
 from common.messages.codec import decode, decode_once, encode
@@ -118,9 +118,10 @@ def train(request: TrainRequest, reply: TrainReply, context: GateContext) -> Non
     validates = request.plan.validation_fold >= 0
     expect(validates or not reply.objection, "not_declared", "an objection")
     try:
-        narrow = spread(unpack(reply.narrow, sizes[1], grid.width), grid.width)
+        first = first_unpacked(reply.narrow, sizes[1], grid.width, _SEEN)
     except ValueError:
         raise StoppedError("shape", "the changes of the weights") from None
+    narrow = spread(first, grid.width)
     rings: tuple[NDArray[Any], ...] = (reply.parameters, narrow, reply.statistics)
     for ring, size in zip(rings, sizes, strict=True):
         _check_ring(ring, [(size, study.masked("train"))])

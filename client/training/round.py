@@ -31,7 +31,7 @@ from common.masking.narrow import on_grid
 from common.masking.update import SUMS, Update
 from common.messages.exchanges import TrainRequest
 from common.models import network_name
-from common.networks.flat import flatten, load_flat, parts_of, with_parts
+from common.networks.flat import flatten, load_flat, parts_of, put_parts, with_parts
 from common.statistics.base import Float
 from common.study.networks import NetworkSettings
 from strategies.base import NOTHING, SiteRound, Strategy, Vector, make_strategy
@@ -257,20 +257,23 @@ class _Round:
     def _rounded(self, change: Vector) -> Vector:
         """Round to the plan's grid, adding the rounding errors of earlier rounds (error feedback).
 
-        Seide et al. 2014; Karimireddy et al. 2019: the error of a round is sent in later ones.
+        Seide et al. 2014; Karimireddy et al. 2019: the error of a round is sent in later ones. The
+        change is overwritten: that of a large network is not copied.
         """
         plan, settings = self.request.plan, self.settings
         if settings.transfer_bits == 32:
             return change
         state = self._carried("rounded-off")
         left = state.before(plan.round)
-        wanted = change if left is None else change + left
         statistics = parts_of(change, self.request.running)
-        sent = wanted
-        if plan.grid:
-            sent = on_grid(wanted, plan.grid, len(self.workspace.study.training_sites))
-        sent = with_parts(sent, self.request.running, statistics)
-        rest = with_parts(wanted - sent, self.request.running, np.zeros_like(statistics))
+        if left is not None:
+            change += left
+        sites = len(self.workspace.study.training_sites)
+        sent = on_grid(change, plan.grid, sites) if plan.grid else change.copy()
+        put_parts(sent, self.request.running, statistics)
+        rest = change
+        rest -= sent
+        put_parts(rest, self.request.running, np.zeros_like(statistics))
         state.after(plan.round, rest)
         state.forget_before(plan.round)
         return sent

@@ -163,7 +163,9 @@ def signed(ring: Ring16, width: int) -> Ring16:
     spare = 16 - width
     if not spare:
         return ring
-    return np.right_shift(np.left_shift(ring, spare).view(np.int16), spare).view(np.uint16)
+    shifted = np.left_shift(ring, spare).view(np.int16)
+    np.right_shift(shifted, spare, out=shifted)
+    return shifted.view(np.uint16)
 
 
 def packed_size(count: int, width: int) -> int:
@@ -179,14 +181,15 @@ def pack(ring: Ring16, width: int) -> Packed:
     """
     if width == 16:
         return np.ascontiguousarray(_padded(ring), dtype="<u2").view(np.uint8)
-    taken, mask = width // 2, np.uint64(2**width - 1)
+    taken, mask = width // 2, np.uint16(2**width - 1)
     padded = _padded(ring)
     found = np.empty((padded.size // _GROUP, taken), dtype=np.uint8)
     for start in range(0, padded.size, _CHUNK):
-        groups = padded[start : start + _CHUNK].astype(np.uint64).reshape(-1, _GROUP)
-        groups &= mask
-        groups <<= np.arange(_GROUP, dtype=np.uint64) * np.uint64(width)
-        joined = np.bitwise_or.reduce(groups, axis=1).astype("<u8")
+        groups = (padded[start : start + _CHUNK] & mask).reshape(-1, _GROUP)
+        joined = groups[:, -1].astype("<u8")
+        for place in reversed(range(_GROUP - 1)):
+            joined <<= np.uint64(width)
+            joined |= groups[:, place]
         rows = slice(start // _GROUP, start // _GROUP + joined.size)
         found[rows] = joined.view(np.uint8).reshape(-1, 8)[:, :taken]
     return found.reshape(-1)
@@ -205,6 +208,24 @@ def unpack(packed: Packed, count: int, width: int) -> Ring16:
     return found
 
 
+def first_unpacked(packed: Packed, count: int, width: int, most: int) -> Ring16:
+    """Return the first elements of what `pack` gave, as `unpack` does; its end is looked at too.
+
+    Parameters
+    ----------
+    most : number of elements to return, a multiple of four, where there are so many.
+
+    Raises
+    ------
+    ValueError : as `unpack` raises it.
+    """
+    _check_packed(packed, count, width)
+    whole = max(count - 1, 0) // _GROUP * _GROUP
+    unpack(packed[packed_size(whole, width) :], count - whole, width)
+    first = min(whole, most) if count > most else count
+    return unpack(packed[: packed_size(first, width)], first, width)
+
+
 def add_packed(total: Ring16, packed: Packed, width: int) -> None:
     """Add to a total (n,), in place, what `pack` gave, a part of it in memory at a time.
 
@@ -219,10 +240,8 @@ def add_packed(total: Ring16, packed: Packed, width: int) -> None:
 
 def _unpacked(packed: Packed, count: int, width: int) -> Iterator[tuple[int, Ring16]]:
     """Yield the elements in parts, each with its start."""
-    if packed.size != packed_size(count, width) or packed.dtype != np.uint8:
-        raise ValueError(f"{packed.size} bytes for {count} numbers of {width} bits")
-    taken = width // 2
-    shifts = np.arange(_GROUP, dtype=np.uint64) * np.uint64(width)
+    _check_packed(packed, count, width)
+    taken, mask = width // 2, np.uint16(2**width - 1)
     for start in range(0, count, _CHUNK):
         first = start // _GROUP * taken
         part = packed[first : first + _CHUNK // _GROUP * taken]
@@ -231,12 +250,20 @@ def _unpacked(packed: Packed, count: int, width: int) -> Iterator[tuple[int, Rin
         else:
             wide = np.zeros((part.size // taken, 8), dtype=np.uint8)
             wide[:, :taken] = part.reshape(-1, taken)
-            joined = wide.view("<u8").astype(np.uint64, copy=False) >> shifts
-            joined &= np.uint64(2**width - 1)
-            elements = joined.astype(np.uint16).reshape(-1)
+            joined = wide.view("<u8").reshape(-1)
+            groups = np.empty((joined.size, _GROUP), dtype=np.uint16)
+            for place in range(_GROUP):
+                groups[:, place] = joined >> np.uint64(place * width)  # keeps the low 16 bits
+            groups &= mask
+            elements = groups.reshape(-1)
         if elements[count - start :].any():
             raise ValueError("padding that is not zero")
         yield start, elements[: count - start]
+
+
+def _check_packed(packed: Packed, count: int, width: int) -> None:
+    if packed.size != packed_size(count, width) or packed.dtype != np.uint8:
+        raise ValueError(f"{packed.size} bytes for {count} numbers of {width} bits")
 
 
 def _padded(ring: Ring16) -> Ring16:

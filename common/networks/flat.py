@@ -86,13 +86,26 @@ def with_parts(
     ------
     ValueError : more or fewer numbers than the ranges have.
     """
+    changed = np.array(vector)
+    put_parts(changed, ranges, parts)
+    return changed
+
+
+def put_parts(
+    vector: NDArray[np.float32], ranges: NDArray[np.int64], parts: NDArray[np.float32]
+) -> None:
+    """Put other numbers in these ranges of a vector, in place.
+
+    Raises
+    ------
+    ValueError : more or fewer numbers than the ranges have.
+    """
     if parts.size != int((ranges[:, 1] - ranges[:, 0]).sum()):
         raise ValueError(f"{parts.size} numbers do not fit these ranges")
-    changed, begin = np.array(vector), 0
+    begin = 0
     for start, stop in ranges:
-        changed[start:stop] = parts[begin : begin + stop - start]
+        vector[start:stop] = parts[begin : begin + stop - start]
         begin += stop - start
-    return changed
 
 
 def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
@@ -109,8 +122,9 @@ def load_flat(model: nn.Module, vector: NDArray[np.floating]) -> None:
     start = 0
     with torch.no_grad():
         for entry in entries.values():
-            # copied, as torch takes no read-only arrays such as those received in messages
-            part = np.array(vector[start : start + entry.numel()], dtype=np.float32)
+            # read-only ones, as received in messages, are copied: torch takes none
+            own = vector[start : start + entry.numel()]
+            part = np.require(own, dtype=np.float32, requirements="W")
             entry.copy_(torch.from_numpy(part).view(entry.shape))
             start += entry.numel()
 

@@ -14,6 +14,7 @@ from common.masking.narrow import (
     BLOCK,
     Grid,
     add_packed,
+    first_unpacked,
     from_narrow,
     grid_for,
     largest_of_blocks,
@@ -160,3 +161,21 @@ def test_what_is_too_large_is_cut_and_the_rest_is_known() -> None:
 def test_masked_elements_are_spread_over_all_sixteen_bits() -> None:
     ring = np.array([0, 1, 2**10 - 1], dtype=np.uint16)
     assert spread(ring, 10).tolist() == [0, 2**6, 2**16 - 2**6]
+
+
+@pytest.mark.parametrize("width", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 12, 4001])
+def test_the_first_elements_are_those_of_the_whole(count: int, width: int) -> None:
+    packed = pack(np.random.default_rng(count).integers(0, 2**16, count, dtype=np.uint16), width)
+    whole = unpack(packed, count, width)
+    assert np.array_equal(first_unpacked(packed, count, width, 8), whole[:8])
+
+
+@pytest.mark.parametrize("count", [5, 4001])
+def test_the_first_elements_of_bytes_that_no_packing_gives_are_refused(count: int) -> None:
+    packed = pack(np.ones(count, dtype=np.uint16), 10)
+    hidden = packed.copy()
+    hidden[-1] = 255
+    for spoiled in (packed[:-1], np.append(packed, np.uint8(0)), hidden):
+        with pytest.raises(ValueError, match=r"padding|bytes"):
+            first_unpacked(spoiled, count, 10, 8)
