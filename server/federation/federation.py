@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -633,7 +632,13 @@ class Federation(protocol.Federation):
         self._bring_up(exchange, requests, wait=enough is None)
         self.transfers.begin(exchange)
         dispatch = Dispatch(self.connection, exchange, seconds)
-        contents = self._contents(requests)
+        # each object once: weights that go to every site are encoded one time
+        sent = {site: self._sent(site, one) for site, one in requests.items()}
+        made: dict[Any, _Content] = {}
+        contents = {
+            site: made.setdefault(_parts_of(one), _Content(one, self.receipts))
+            for site, one in sent.items()
+        }
         dispatch.ask({self.nodes[site]: content for site, content in contents.items()})
         left = len(requests)
         for node, reply in dispatch.replies(enough):
@@ -655,26 +660,11 @@ class Federation(protocol.Federation):
     def _all_connected(self) -> bool:
         return set(self.nodes.values()) <= set(self.connection.nodes())
 
-    def _contents(self, requests: Mapping[str, Any]) -> dict[str, _Content]:
-        """Return the content for each site; those that are sent the same share one, encoded once.
-
-        Answers that travel with a question are read when it is encoded: those of a large network
-        would lie in memory until all sites have answered.
-        """
-        made: dict[Any, _Content] = {}
-        found = {}
-        for site, one in requests.items():
-            derives = self.relay.derives(site) and isinstance(one, _DERIVED)
-            missing = self.relay.missing(site, one.number) if derives else None
-            content = _Content(partial(self._sent, one, missing), self.receipts)
-            found[site] = made.setdefault((id(one), missing), content)
-        return found
-
-    def _sent(self, request: Any, missing: Sequence[int] | None) -> Any:
-        """Return a request as it is sent: with the answers of these numbers, to derive it from."""
-        if missing is None:
+    def _sent(self, site: str, request: Any) -> Any:
+        """Return a request as a site gets it: with the answers that it needs to derive it."""
+        if not self.relay.derives(site) or not isinstance(request, _DERIVED):
             return request
-        progress = self.relay.entries(missing)
+        progress = self.relay.since(site, request.number)
         # a site that is asked late has forgotten the weights meanwhile
         if isinstance(request, TrainRequest) and request.number + 1 >= self.number:
             return request.without_weights(progress)
@@ -797,14 +787,21 @@ class Federation(protocol.Federation):
             self.events.emit("foretold", site=site, **vars(refusal))
 
 
-class _Content:
-    """A request as it is sent, made when it is; its size is known from then on."""
+def _parts_of(request: Any) -> tuple[int, ...]:
+    """Return what tells requests apart that are made of other objects; empty arrays are alike."""
+    fields = {name: value for name, value in vars(request).items() if name != "progress"}
+    parts = [*fields.values(), *getattr(request, "progress", ())]
+    return tuple(0 if isinstance(one, np.ndarray) and not one.size else id(one) for one in parts)
 
-    def __init__(self, request: Callable[[], Any], receipts: Receipts) -> None:
+
+class _Content:
+    """A request as it is sent, encoded when it is; its size is known from then on."""
+
+    def __init__(self, request: Any, receipts: Receipts) -> None:
         self._request, self._receipts, self.size = request, receipts, 0
 
     def __call__(self) -> RecordDict:
-        content = encode(self._request())
+        content = encode(self._request)
         attach_newest(content, self._receipts.all_newest())
         self.size = size_of(content)
         return content

@@ -17,8 +17,8 @@ Entry = Totals | Agreed
 class Relay:
     """The answers of a run by number, and how far every site has heard.
 
-    Where they lie in a folder, none is in memory: a hospital that is away for long may miss many
-    rounds of a large network.
+    Where they lie in a folder, the newest alone is in memory too: a hospital that is away for long
+    may miss many rounds of a large network.
 
     Parameters
     ----------
@@ -55,17 +55,13 @@ class Relay:
             return
         if self._folder is not None:
             write_plain(self._path(entry.number), entry)
-        else:
-            self._memory[entry.number] = entry
+            self._memory.clear()
+        self._memory[entry.number] = entry
         self._sizes[entry.number] = _size(entry)
 
-    def missing(self, site: str, number: int) -> tuple[int, ...]:
-        """Return the numbers of what a site has not heard of yet, before this question."""
-        return tuple(n for n in sorted(self._sizes) if self._heard[site] <= n < number)
-
-    def entries(self, numbers: Iterable[int]) -> Progress:
-        """Return the answers of these numbers."""
-        return tuple(self._entry(number) for number in numbers)
+    def since(self, site: str, number: int) -> Progress:
+        """Return what a site has not heard of yet, of the questions before this one."""
+        return tuple(self._entry(n) for n in self._missing(site, number))
 
     def pieces(self, site: str, number: int) -> tuple[int, ...]:
         """Cut what a site has not heard of before a question into parts, but for the last.
@@ -77,7 +73,7 @@ class Relay:
         """
         cuts: list[int] = []
         size = 0
-        for missing in self.missing(site, number):
+        for missing in self._missing(site, number):
             if size and size + self._sizes[missing] > MOST_WAITING:
                 cuts.append(missing)
                 size = 0
@@ -88,7 +84,7 @@ class Relay:
         """Name sites for which more than `MOST_WAITING` bytes wait, before a question."""
         late = []
         for site in self._heard:
-            waiting = sum(self._sizes[n] for n in self.missing(site, number))
+            waiting = sum(self._sizes[n] for n in self._missing(site, number))
             # what came last goes to most sites with their next question
             newest = max(self._sizes, default=0)
             if waiting > MOST_WAITING and self._heard[site] < newest:
@@ -106,11 +102,14 @@ class Relay:
             if self._folder is not None:
                 self._path(old).unlink(missing_ok=True)
 
+    def _missing(self, site: str, number: int) -> list[int]:
+        return [n for n in sorted(self._sizes) if self._heard[site] <= n < number]
+
     def _entry(self, number: int) -> Entry:
-        if self._folder is None:
-            return self._memory[number]
-        found: Entry = read_plain(self._path(number))
-        return found
+        if number not in self._memory:
+            found: Entry = read_plain(self._path(number))
+            return found
+        return self._memory[number]
 
     def _path(self, number: int) -> Path:
         return Path(self._folder or "") / f"entry-{number:09d}.safetensors"

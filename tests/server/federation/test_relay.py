@@ -26,7 +26,7 @@ def relay(request: pytest.FixtureRequest, tmp_path: Path) -> Relay:
 
 
 def numbers(relay: Relay, site: str, number: int) -> list[int]:
-    found = relay.entries(relay.missing(site, number))
+    found = relay.since(site, number)
     assert all((entry.ring64 == entry.number).all() for entry in found)  # type: ignore[union-attr]
     return [entry.number for entry in found]
 
