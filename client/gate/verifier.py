@@ -168,12 +168,16 @@ class Verifier:
             self._derivation = None
 
     def _expect_going_on(self) -> None:
-        """Keep the name of the run for one study, and answer nothing once the run was stopped."""
+        """Answer nothing once the run was stopped here."""
+        self._expect_own_run()
+        stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
+        expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
+
+    def _expect_own_run(self) -> None:
+        """Keep the name of the run, by which answers are kept, for one study."""
         study = self.study.digest()
         own = self._db.fix("derivation", f"{self._run}/study", study) == study
         expect(own, "not_derived", "a run of this name belongs to another study")
-        stopped = self._db.fact("derivation", f"{self._run}/{_STOPPED}")
-        expect(stopped is None, "not_derived", f"the run was stopped here before: {stopped}")
 
     # -- the enrolments ------------------------------------------------------------------------
 
