@@ -302,9 +302,9 @@ def _mean_findings(
 
 
 def _without(sets: Sequence[StudySet], tested: Sequence[bool], why: str) -> str:
-    """Name the sets that a test of several leaves out; empty where there are none, or no test."""
+    """Name the sets that a test of several leaves out; empty where there are none, or all are."""
     left_out = [group.name for group, used in zip(sets, tested, strict=True) if not used]
-    some = 0 < len(left_out) < len(sets) - 1
+    some = 0 < len(left_out) < len(sets)
     return f"without {', '.join(left_out)}: {why}" if some else ""
 
 
